@@ -1,0 +1,67 @@
+# Two commands do all set-up: `make run` (a bot trades on an embedded Solana cluster) and `make test`.
+SHELL := /bin/bash
+VENV ?= .venv
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	command -v $$p >/dev/null && $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+BOT ?= crds/samples/first-bot.yaml
+ARGS ?=
+SEEDS ?= 3
+TRADES ?= 60
+ONLY ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check unit system chaos mutants model bench lock generate clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+run: $(READY)  ## Make the environment and let the sample bot trade on localnet (BOT=…, ARGS="--duration 60s")
+	@$(BIN)/tradingbot run -f $(BOT) $(ARGS)
+
+test: $(READY) system  ## Everything that must pass before a change lands: static checks, then the tests
+	@$(MAKE) --no-print-directory check unit
+
+check: $(READY)  ## Formatting, lint, types, layers, generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/lint-imports
+
+unit: $(READY)  ## The tests, without the static checks (ARGS="-k …")
+	$(BIN)/pytest -m "not slow" $(ARGS)
+
+system:  ## Say which system packages the tests want, and install them where this user may
+	@hack/system-packages
+
+chaos: $(READY)  ## Break the world while real engines trade (SEEDS=…, TRADES=…)
+	$(BIN)/python tests/chaos/run.py --seeds $(SEEDS) --trades $(TRADES) $(ARGS)
+
+mutants: $(READY)  ## Break each rule of the protocol on purpose; each must be caught
+	$(BIN)/pytest tests/mutants -m "slow or not slow" $(ARGS)
+
+model: $(READY)  ## Explore the protocol's states; the table the engine executes is the table that is checked
+	$(BIN)/pytest tests/model -m "slow or not slow" -s $(ARGS)
+
+bench: $(READY)  ## Print figures and ratios, one JSON line each (ONLY=name)
+	$(BIN)/python tests/bench/run.py $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+lock: $(READY)  ## Resolve the dependencies anew into constraints.txt
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--group dev pyproject.toml --output-file constraints.txt
+
+generate: $(READY)  ## Write the generated files anew
+	$(BIN)/python hack/generate.py
+
+clean:  ## Remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with venv is needed (on Debian: apt-get install python3 python3-venv)" >&2; exit 1; }
+	@echo "Making the environment in $(VENV) with $(PYTHON) (a minute or two, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
