@@ -1,0 +1,198 @@
+"""
+Rule E: when may the chain's silence be believed?
+
+Pure: evidence in, an event of the state table out. A missing status is no proof of expiry; only all of the checks below
+together are. Any doubt leaves the intent where it is.
+
+Source: `docs/adr/0002-exactly-once.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from tradingbot_engine.core.intents import IntentEvent
+from tradingbot_engine.domain.intents import IntentState
+from tradingbot_engine.domain.units import BlockHeight, Slot
+
+STATUS_CACHE_SLOTS = 300
+"""How long nodes answer for a signature from their bank, without searching history."""
+
+Commitment: TypeAlias = Literal["processed", "confirmed", "finalized"]
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureStatus:
+    """One entry of `getSignatureStatuses`; `failed` tells that the transaction landed with an error."""
+
+    slot: Slot
+    commitment: Commitment
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeightReading:
+    """Answer of `getEpochInfo` at `commitment`; `order` is its place in the sequence of this process's readings."""
+
+    slot: Slot
+    block_height: BlockHeight
+    order: int
+    commitment: Commitment = "finalized"
+
+
+@dataclass(frozen=True, slots=True)
+class StatusAnswer:
+    """
+    One answer of `getSignatureStatuses([ours, witness])`.
+
+    `witness` is the status of a signature from a finalized block of height `witness_height`, shown by the same answer;
+    `order` is its place in the sequence of readings (asked after the height reading has returned, if greater);
+    `provider` names who answered, `history` tells whether the node was asked to search beyond its status cache.
+    """
+
+    context_slot: Slot
+    status: SignatureStatus | None
+    witness: SignatureStatus | None
+    witness_height: BlockHeight | None
+    order: int
+    provider: str
+    history: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRange:
+    """What the answering provider holds: its first available block, and the genesis hash that it serves."""
+
+    provider: str
+    first_available_block: Slot
+    genesis_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """The attempt that the evidence is about, and how strict the proof must be."""
+
+    blockhash_slot: Slot
+    last_valid_block_height: BlockHeight
+    genesis_hash: str
+    providers_needed: int
+    """Independent providers that must agree: 1 normally, more for old attempts and large amounts (see `providers_needed`)."""
+    confirmed_slot: Slot | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiryEvidence:
+    """Everything that one provider said, in order: height first, then status with witness, then its range."""
+
+    height: HeightReading
+    answer: StatusAnswer
+    node: NodeRange
+
+
+@dataclass(frozen=True, slots=True)
+class Unproven:
+    """The attempt may still land or have landed; `reason` says what is missing."""
+
+    reason: str
+
+
+def height_is_past(case: Case, e: ExpiryEvidence) -> bool:
+    """Strictly: validators compare the parent's height, so the block at L + 1 may still hold the transaction."""
+    return e.height.commitment == "finalized" and e.height.block_height > case.last_valid_block_height
+
+
+def asked_after_height(case: Case, e: ExpiryEvidence) -> bool:
+    """A status read before the height was known could have become true in between."""
+    return e.answer.order > e.height.order
+
+
+def answer_is_null(case: Case, e: ExpiryEvidence) -> bool:
+    return e.answer.status is None
+
+
+def witness_is_finalized(case: Case, e: ExpiryEvidence) -> bool:
+    """Nodes answer from their processed bank, which may be on a dead fork; the witness shows that it is the finalized chain."""
+    w, height = e.answer.witness, e.answer.witness_height
+    return (
+        w is not None and w.commitment == "finalized" and height is not None and height > case.last_valid_block_height
+    )
+
+
+def context_reaches_height(case: Case, e: ExpiryEvidence) -> bool:
+    return e.answer.context_slot >= e.height.slot
+
+
+def one_bank_answered(case: Case, e: ExpiryEvidence) -> bool:
+    """Inside the window the negative answer must come from the bank itself; beyond it, only history can know."""
+    inside = e.answer.context_slot - case.blockhash_slot <= STATUS_CACHE_SLOTS
+    return e.answer.history != inside
+
+
+def history_reaches_back(case: Case, e: ExpiryEvidence) -> bool:
+    return e.node.provider == e.answer.provider and e.node.first_available_block <= case.blockhash_slot
+
+
+def chain_is_ours(case: Case, e: ExpiryEvidence) -> bool:
+    return e.node.genesis_hash == case.genesis_hash
+
+
+EXPIRY_CHECKS: tuple[tuple[str, Callable[[Case, ExpiryEvidence], bool]], ...] = (
+    ("HeightNotPast", height_is_past),
+    ("StatusKnown", answer_is_null),
+    ("StatusReadBeforeHeight", asked_after_height),
+    ("NoFinalizedWitness", witness_is_finalized),
+    ("AnswerOlderThanHeight", context_reaches_height),
+    ("WrongMemory", one_bank_answered),
+    ("HistoryTooShort", history_reaches_back),
+    ("WrongGenesis", chain_is_ours),
+)
+"""In order; the first that fails names what is missing."""
+
+
+def providers_needed(
+    *, blockhash_slot: Slot, context_slot: Slot, amount_lamports: int, above_lamports: int, providers: int
+) -> int:
+    """Return how many independent providers must agree: nodes started from a snapshot can have holes, and large sums deserve doubt."""
+    old = context_slot - blockhash_slot > STATUS_CACHE_SLOTS
+    return providers if old or amount_lamports > above_lamports else 1
+
+
+def prove_expiry(case: Case, evidence: Sequence[ExpiryEvidence]) -> IntentEvent | Unproven:
+    """
+    Return EXPIRE if the evidence proves that the attempt can never land, else what is missing.
+
+    Args:
+        case: The attempt.
+        evidence: At most one per provider is counted; every piece must pass every check, or nothing is proven.
+    """
+    if not evidence:
+        return Unproven("NoEvidence")
+    for piece in evidence:
+        for reason, holds in EXPIRY_CHECKS:
+            if not holds(case, piece):
+                return Unproven(reason)
+    if len({piece.answer.provider for piece in evidence}) < case.providers_needed:
+        return Unproven("TooFewProviders")
+    return IntentEvent.EXPIRE
+
+
+def read_status(state: IntentState, case: Case, answer: StatusAnswer) -> IntentEvent | None:
+    """
+    Return what a status answer establishes on its own; None if nothing new.
+
+    A null is never expiry here. It is a fork only for a confirmed attempt, and only if the answering bank has passed the
+    slot at which it was confirmed (an answer from further back has simply not seen it yet).
+    """
+    status = answer.status
+    if status is None:
+        if state is not IntentState.CONFIRMED or case.confirmed_slot is None:
+            return None
+        remembers = answer.history or answer.context_slot - case.confirmed_slot < STATUS_CACHE_SLOTS
+        return IntentEvent.FORK if remembers and answer.context_slot >= case.confirmed_slot else None
+    if status.commitment == "finalized":
+        return IntentEvent.FAIL if status.failed else IntentEvent.FINALIZE
+    if status.commitment == "confirmed" and not status.failed and state is not IntentState.CONFIRMED:
+        return IntentEvent.CONFIRM
+    return None  # a confirmed error waits for finality: a fork could still turn it into success

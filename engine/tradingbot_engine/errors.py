@@ -1,0 +1,64 @@
+"""
+Errors, named for what the caller does next.
+
+Translated once, at the border where something foreign is called; everything inside the engine raises and catches these.
+"""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """Base of every error that the engine raises on purpose; its text is safe to show (no secret, no URL with a key)."""
+
+
+class TemporaryError(EngineError):
+    """Try again later, or elsewhere; nothing is known to be wrong with the request."""
+
+
+class PermanentError(EngineError):
+    """Trying the same again cannot help: the request or the configuration is wrong."""
+
+
+class FatalError(EngineError):
+    """Stop trading: going on could lose or double a trade."""
+
+    reason = "Fatal"
+    """CamelCase reason for conditions and status."""
+
+
+class Fenced(EngineError):
+    """Another holder owns the shard now: stop the task, write nothing more under the old epoch."""
+
+
+class LedgerUnavailable(TemporaryError):
+    """The ledger cannot be read or written now (locked, full disk, server away): nothing may be sent that is not journalled."""
+
+
+class LedgerCorrupt(FatalError):
+    """The ledger contradicts itself or cannot be read as a ledger: restore a backup, then audit."""
+
+    reason = "LedgerCorrupt"
+
+
+class LedgerBehindChain(FatalError):
+    """The chain shows a marked transaction that the ledger does not know: an old copy was put back."""
+
+    reason = "LedgerBehindChain"
+
+
+class LedgerInUse(FatalError):
+    """The ledger belongs to another cluster, wallet or live process; adopt it on purpose."""
+
+    reason = "LedgerInUse"
+
+
+class LedgerNotDurable(FatalError):
+    """The ledger may forget a commit (asynchronous standby, relaxed fsync): refused for Live."""
+
+    reason = "LedgerNotDurable"
+
+
+class WrongGenesis(FatalError):
+    """The RPC node serves another chain than the one this bot was configured for or has traded on."""
+
+    reason = "WrongGenesis"

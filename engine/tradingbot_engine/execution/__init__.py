@@ -1,0 +1,1 @@
+"""From a claimed intent to a fill: quote, sign, journal, send, confirm."""

@@ -1,0 +1,302 @@
+"""
+What the engine asks of a ledger; SQLite and PostgreSQL answer alike (one contract suite runs over both).
+
+Every write that moves an intent names the shard's ownership under which the task read, the state that it believes the
+intent to be in, and the number of the attempt that its evidence is about. The epoch fences other processes; state and
+attempt fence other tasks. Both are compared inside the writing transaction, under the shard row's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from tradingbot_engine.core.intents import IntentEvent
+from tradingbot_engine.domain.events import Bar
+from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, IntentState, OrderIntent
+from tradingbot_engine.domain.portfolio import Position, RiskState
+from tradingbot_engine.domain.units import (
+    Address,
+    Epoch,
+    IntentId,
+    Lamports,
+    Mint,
+    QuoteUnits,
+    Slot,
+    UnixMs,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BotRecord:
+    """The bot's own row: who it is, which chain and wallet it trades, and what it is allowed to do now."""
+
+    bot_id: str
+    """32 hexadecimal characters, made once."""
+    name: str
+    wallet: Address
+    genesis_hash: str
+    cluster_id: str
+    """Where its processes run (a Kubernetes cluster's id, or a laptop's state directory); another one is refused until adopted."""
+    quote_mint: Mint
+    shards: int
+    paper: bool
+    generation: int = 0
+    """Generation of the live settings (`paused`, risk numbers) that were applied last."""
+    paused: bool = False
+    latch: bool = False
+    """Paused by hand; cleared only by resume."""
+    settled_slot: Slot = 0
+    """Finalized slot up to which the wallet's marked transactions are known to be in the ledger."""
+    wallet_lamports: Lamports = 0
+    """The wallet's balance as of `wallet_slot`, moved on by every fill since."""
+    wallet_quote: QuoteUnits = 0
+    """The same for the quote currency; equals `wallet_lamports` when that is SOL."""
+    wallet_slot: Slot = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRow:
+    """One row of the `shards` table; holder "" means free."""
+
+    shard: int
+    holder: str
+    epoch: Epoch
+    since_ms: UnixMs
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """Proof that this process incarnation took `shard` and was issued `epoch`; carried by every task that writes."""
+
+    shard: int
+    holder: str
+    epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimLimits:
+    """
+    Limits that hold for the whole bot, checked inside the claiming transaction.
+
+    Amounts in quote base units unless named lamports; ages in milliseconds of wall time.
+    """
+
+    now_ms: UnixMs
+    today: str
+    """UTC date (ISO), for the daily budget of failed fees."""
+    max_strategy_quote: QuoteUnits
+    """What one strategy may hold in open positions and reserves together, this intent included."""
+    max_open_intents: int
+    fee_reserve_lamports: Lamports
+    """What an entry must leave in the wallet so that exits can always pay."""
+    failed_fee_budget_lamports: Lamports
+    """What failed transactions may cost per UTC day before entries stop."""
+    marks_max_age_ms: int
+    strategy_max_drawdown_quote: QuoteUnits
+    """A strategy whose realized result lies this far below its own peak opens nothing."""
+
+
+class ClaimOutcome(StrEnum):
+    """How a claim ended; only CLAIMED may be sent."""
+
+    CLAIMED = "CLAIMED"
+    KNOWN = "KNOWN"
+    """The id is in the ledger already: this signal had its intent."""
+    REFUSED = "REFUSED"
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimResult:
+    """`reason` (CamelCase) and `message` say why a claim was refused; `record` is the new or known intent."""
+
+    outcome: ClaimOutcome
+    record: IntentRecord | None = None
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """
+    One step of one intent: from (`state`, `attempt`) by `event`.
+
+    SIGN carries the new attempt (number `attempt` + 1). CONFIRM carries the provisional fill and its slot. FINALIZE and
+    FAIL carry the final fill (FAIL: only the fee moved). EXPIRE, FORK, SEND and ABANDON carry a reason at most.
+    """
+
+    intent_id: IntentId
+    state: IntentState
+    attempt: int
+    event: IntentEvent
+    at_ms: UnixMs
+    new_attempt: Attempt | None = None
+    fill: Fill | None = None
+    confirmed_slot: Slot | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """A side effect that must happen at least once after its commit; consumers deduplicate by `key`."""
+
+    id: int
+    key: str
+    kind: str
+    payload: str
+    """JSON."""
+    at_ms: UnixMs
+
+
+@dataclass(frozen=True, slots=True)
+class FillRow:
+    """A fill with what a person wants to see beside it, for status and the audit."""
+
+    fill: Fill
+    strategy: str
+    mint: Mint
+    quoted_out: int
+    created_at_ms: UnixMs
+    signed_at_ms: UnixMs
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True)
+class TierChange:
+    """One row of the tier journal: who moved the bot from which tier to which, and why."""
+
+    at_ms: UnixMs
+    old: str
+    new: str
+    reason: str
+    actor: str
+
+
+class Ledger(Protocol):
+    """
+    Raises, everywhere: LedgerUnavailable (try again; nothing was half done), LedgerCorrupt, Fenced (writes under an
+    ownership whose epoch or holder is no longer the row's).
+    """
+
+    async def open(self) -> None:
+        """Connect, check durability (LedgerNotDurable), migrate the schema to the newest revision."""
+
+    async def close(self) -> None:
+        """Finish what was queued and let go of files and connections."""
+
+    # --- the bot's row
+    async def adopt_bot(self, wanted: BotRecord, *, risk: RiskState, force: bool = False) -> BotRecord:
+        """
+        Return the bot's row, making it (and its shards, free at epoch 0) on first use.
+
+        Raises:
+            LedgerInUse: The row is for another wallet or name, or another cluster id and `force` is False.
+            WrongGenesis: The row is for another chain.
+        """
+
+    async def bot(self) -> BotRecord:
+        """Return the bot's row as it stands."""
+
+    async def set_live(self, *, generation: int, paused: bool, risk_json: str) -> bool:
+        """Keep live settings if `generation` is not older than the stored one; return whether they were kept."""
+
+    async def live_risk(self) -> str:
+        """Return the `risk_json` kept by `set_live`, "" if none."""
+
+    async def set_latch(self, latched: bool) -> None:
+        """Keep or clear the pause by hand."""
+
+    async def set_settled_slot(self, slot: Slot) -> None:
+        """Remember up to which finalized slot the chain was compared with the ledger (never goes back)."""
+
+    async def observe_wallet(self, *, lamports: Lamports, quote: QuoteUnits, slot: Slot) -> QuoteUnits | None:
+        """
+        Compare a finalized balance with the ledger's own; take it over and return what others moved (0: nothing).
+
+        Returns None, changing nothing, while an attempt is alive or a fill is newer than `slot`: then the difference
+        could be our own trade. A difference is journalled as an external flow (lamports when quote is SOL, else quote).
+        """
+
+    # --- ownership
+    async def shards(self) -> Sequence[ShardRow]:
+        """Return all shard rows by number."""
+
+    async def take(self, seen: ShardRow, *, holder: str, now_ms: UnixMs) -> Ownership | None:
+        """Take a shard by compare-and-set on (holder, epoch); None if it changed since it was seen."""
+
+    async def release(self, ownership: Ownership, *, now_ms: UnixMs) -> bool:
+        """Free a shard by the same compare; False if it was taken meanwhile."""
+
+    # --- intents
+    async def claim(self, intent: OrderIntent, *, ownership: Ownership, limits: ClaimLimits) -> ClaimResult:
+        """
+        Write a new intent if the shard is ours, the id is new and every bot-wide limit allows it; all or nothing.
+
+        Entries: tier below HALT, not paused, marks fresh (StaleEquity), no open entry or position of the same strategy and
+        mint, strategy exposure and drawdown, wallet money beyond reserves and fee reserve, failed-fee budget.
+        Exits: the position is OPEN, no other exit of it is open, amount at most what is held. Never refused for limits.
+        """
+
+    async def move(self, move: Move, *, ownership: Ownership) -> IntentRecord | None:
+        """
+        Execute one row of the state table with everything that belongs to it in one transaction.
+
+        Reserve given back at terminal states, position opened / updated / closed, strategy totals, wallet balance, failed
+        fees, outbox row. Returns the new record, or None if (state, attempt) was not what the row holds: read again.
+
+        Raises:
+            PermanentError: The table has no such row, or the move lacks what its event must carry.
+        """
+
+    async def intent(self, intent_id: IntentId) -> IntentRecord | None:
+        """Return one intent with its attempts."""
+
+    async def open_intents(self, shard: int | None = None) -> Sequence[IntentRecord]:
+        """Return the intents that are not terminal, oldest first, on the primary, in a statement of its own."""
+
+    async def intent_counts(self) -> Mapping[IntentState, int]:
+        """Return how many intents stand in each state."""
+
+    # --- portfolio and risk
+    async def positions(self, *, shard: int | None = None, closed: bool = False) -> Sequence[Position]:
+        """Return positions that are not closed (or, with `closed`, all)."""
+
+    async def risk(self) -> RiskState:
+        """Return the bot's risk row."""
+
+    async def update_risk(
+        self, change: Callable[[RiskState], RiskState], *, ownership: Ownership | None, actor: str
+    ) -> RiskState:
+        """
+        Replace the risk row by `change` of it, under the row's lock, journalling a change of tier with its reason.
+
+        `change` is pure and quick; it may be called again with newer numbers. `ownership` None is for a person's act.
+        """
+
+    async def mark(self, *, ownership: Ownership, unrealized: QuoteUnits, at_ms: UnixMs) -> QuoteUnits:
+        """Write this shard's mark; return the sum of all shards' marks."""
+
+    async def tier_changes(self, limit: int = 100) -> Sequence[TierChange]:
+        """Return the tier journal, newest first."""
+
+    # --- bars
+    async def save_bars(self, bars: Sequence[tuple[Mint, Bar]]) -> None:
+        """Keep closed bars (a bar that is known already is left as it is) and drop those older than 25 h before the newest."""
+
+    async def bars(self, mint: Mint, *, since_ms: UnixMs) -> Sequence[Bar]:
+        """Return closed bars from `since_ms` on, oldest first."""
+
+    # --- side effects and reading
+    async def outbox(self, limit: int = 100) -> Sequence[OutboxRow]:
+        """Return side effects that are still to be done, oldest first."""
+
+    async def outbox_done(self, ids: Sequence[int]) -> None:
+        """Forget side effects that have been done."""
+
+    async def fills(self, *, limit: int = 50) -> Sequence[FillRow]:
+        """Return final and provisional fills, newest first."""
+
+    async def signatures_known(self, signatures: Sequence[str]) -> set[str]:
+        """Return those of the signatures that are an attempt's in this ledger."""

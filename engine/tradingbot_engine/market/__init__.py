@@ -1,0 +1,1 @@
+"""Market data: feeds, history, and their translation into events."""

@@ -1,0 +1,1 @@
+"""JSON-RPC to Solana nodes: transport, failover, and what each error means."""
