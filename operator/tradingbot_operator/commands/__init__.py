@@ -1,0 +1,1 @@
+"""What each `tradingbot …` command does."""

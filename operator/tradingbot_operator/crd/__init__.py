@@ -1,0 +1,1 @@
+"""The TradingBot resource: one module per API version."""

@@ -1,0 +1,109 @@
+"""What every model of the resource shares: camelCase, strict types, no unknown field, and the field types of the API."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+INT64_MAX = 2**63 - 1
+
+
+class Model(BaseModel):
+    """
+    A frozen object of the API.
+
+    Strict, since an API server converts nothing either: "60" is no number. A null stands for an absent field, as in
+    Kubernetes, where nulls of fields that are not nullable are pruned before defaults are filled in.
+    """
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_alias=True,
+        validate_by_name=False,
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        known = {field.alias for field in cls.model_fields.values()}
+        return {key: value for key, value in data.items() if value is not None or key not in known}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The unit of a number, shown by `tradingbot explain`."""
+
+    name: str
+
+
+def _int_or_string(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise PydanticCustomError("int_or_string", "must be a number without fraction, or a string")
+    return value
+
+
+def _scalar(value: Any) -> Any:
+    if not isinstance(value, bool | int | float | str):
+        raise PydanticCustomError("scalar", "must be a number, true, false or a string")
+    return value
+
+
+def _quantity(value: Any) -> Any:
+    if not re.fullmatch(QUANTITY, str(value)):
+        raise PydanticCustomError("quantity", "must be a Kubernetes quantity such as 500m, 2 or 1Gi")
+    return value
+
+
+BASE58 = r"^[1-9A-HJ-NP-Za-km-z]{32,44}$"
+DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+DNS_1035 = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+DATA_KEY = r"^[-._a-zA-Z0-9]+$"
+HTTP_URL = r"^https?://[^\s/?#]+[^\s]*$"
+WEBSOCKET_URL = r"^wss?://[^\s/?#]+[^\s]*$"
+FEED_URL = r"^(https?|wss?)://[^\s/?#]+[^\s]*$"
+QUANTITY = r"[+-]?([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]+))?"
+
+Address = Annotated[str, Field(pattern=BASE58, max_length=44), Unit("base58 public key")]
+Name = Annotated[str, Field(pattern=DNS_LABEL, max_length=63)]
+HttpUrl = Annotated[str, Field(pattern=HTTP_URL, max_length=2048)]
+WebsocketUrl = Annotated[str, Field(pattern=WEBSOCKET_URL, max_length=2048)]
+Scalar = Annotated[
+    Any, AfterValidator(_scalar), Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
+]
+IntOrString = Annotated[
+    Any, BeforeValidator(_int_or_string), Field(json_schema_extra={"x-kubernetes-int-or-string": True})
+]
+Quantity = Annotated[
+    Any,
+    BeforeValidator(_int_or_string),
+    AfterValidator(_quantity),
+    Field(json_schema_extra={"x-kubernetes-int-or-string": True, "pattern": f"^{QUANTITY}$"}),
+    Unit("Kubernetes quantity"),
+]
+
+
+class SecretKeyRef(Model):
+    """One value of a Secret in the bot's namespace."""
+
+    name: Annotated[str, Field(pattern=DNS_SUBDOMAIN, max_length=253)]
+    """Name of the Secret."""
+    key: Annotated[str, Field(pattern=DATA_KEY, max_length=253)]
+    """Key of the value within the Secret."""
+
+
+class FromSecret(Model):
+    """A value that is kept in a Secret."""
+
+    secret_key_ref: SecretKeyRef
+    """Which Secret, and which key of it."""

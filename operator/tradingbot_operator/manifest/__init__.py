@@ -1,0 +1,1 @@
+"""Reading manifests: files and standard input, YAML and JSON, with the line of every value."""

@@ -1,0 +1,67 @@
+"""Parts of the resource that are accepted already but not acted upon yet: said, so that nobody relies on them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from tradingbot_operator.manifest.problem import Path, Problem, shown
+
+LATER = "accepted, not yet in force"
+
+NOT_YET: tuple[tuple[str, str], ...] = (
+    ("localnet.name", f"{LATER}: every bot has its own localnet"),
+    ("rpc.maxInFlight", LATER),
+    ("rpc.hedging", f"{LATER}: no request is hedged"),
+    ("rpc.breaker", f"{LATER}: a failing node is left by failover, call by call"),
+    ("rpc.health", LATER),
+    ("market.screen", f"{LATER}: only the tokens that are named are traded"),
+    ("market.feeds", f"{LATER}: prices come from the pools"),
+    ("queue", f"{LATER}: signals are taken in order"),
+    ("scaling", f"{LATER}: one engine trades all tokens"),
+    ("engine.settings", LATER),
+)
+ONLY_ON_A_CLUSTER = "without meaning on a laptop"
+CLUSTER_ONLY = (
+    "template",
+    "engine.image",
+    "engine.imagePullPolicy",
+    "ledger.sqlite.size",
+    "ledger.sqlite.storageClassName",
+)
+
+
+def notes_of(data: Any) -> Iterator[Problem]:
+    """Yield a note for every part of a manifest that states something which has no effect yet."""
+    spec = data.get("spec") if isinstance(data, dict) else None
+    if not isinstance(spec, dict):
+        return
+    for place, message in NOT_YET:
+        if _get(spec, place) not in (None, [], {}):
+            yield _note(place, message)
+    for index, endpoint in enumerate(_list(spec, "rpc.endpoints")):
+        for key in ("requestsPerSecond", "concurrency"):
+            if isinstance(endpoint, dict) and endpoint.get(key) is not None:
+                yield Problem(("spec", "rpc", "endpoints", index, key), LATER)
+    replicas = spec.get("replicas")
+    if isinstance(replicas, int) and not isinstance(replicas, bool) and replicas > 1:
+        path: Path = ("spec", "replicas")
+        yield Problem(path, f"{LATER}: `tradingbot run` refuses more than one", shown(replicas, path))
+    if spec.get("deletionPolicy") not in (None, "Drain"):
+        yield _note("deletionPolicy", ONLY_ON_A_CLUSTER + ", where it is not yet in force")
+    for place in CLUSTER_ONLY:
+        if _get(spec, place) not in (None, [], {}):
+            yield _note(place, ONLY_ON_A_CLUSTER)
+
+
+def _note(place: str, message: str) -> Problem:
+    return Problem(("spec", *place.split(".")), message)
+
+
+def _get(data: Any, place: str) -> Any:
+    for step in place.split("."):
+        data = data.get(step) if isinstance(data, dict) else None
+    return data
+
+
+def _list(data: Any, place: str) -> list[Any]:
+    found = _get(data, place)
+    return found if isinstance(found, list) else []

@@ -1,0 +1,1 @@
+"""The manifest that `tradingbot init` writes."""
