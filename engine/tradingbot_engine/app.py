@@ -1,0 +1,320 @@
+"""
+The composition root: settings become wired objects, in two steps.
+
+`open_outside` reaches the outside (ledger, nodes); `assemble` checks chain and ledger against each other, takes the shards
+and wires the trade path of `pipeline.py`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from tradingbot_engine import crashpoint
+from tradingbot_engine.book import Book
+from tradingbot_engine.bus.signals import SignalQueue
+from tradingbot_engine.clock import Clock
+from tradingbot_engine.core.decide import decide
+from tradingbot_engine.core.ids import shard_of
+from tradingbot_engine.core.state import CoreState, StrategyConfig
+from tradingbot_engine.desk import Desk
+from tradingbot_engine.domain.events import Event, RiskChanged
+from tradingbot_engine.domain.portfolio import RiskState
+from tradingbot_engine.domain.tokens import Token
+from tradingbot_engine.domain.units import SOL_MINT, USDC_MINT
+from tradingbot_engine.errors import PermanentError, TemporaryError, WrongGenesis
+from tradingbot_engine.execution.live import LiveExecutor
+from tradingbot_engine.execution.paper import PaperExecutor
+from tradingbot_engine.execution.port import Executor
+from tradingbot_engine.execution.signer import load_signer
+from tradingbot_engine.execution.swap import SwapApi
+from tradingbot_engine.execution.trade import TradeDriver
+from tradingbot_engine.ledger.factory import open_ledger
+from tradingbot_engine.ledger.port import BotRecord, Ledger, Ownership
+from tradingbot_engine.lifecycle import Lifecycle
+from tradingbot_engine.live import Live
+from tradingbot_engine.market.history import load_history
+from tradingbot_engine.market.pools import build_feed, resolve_tokens
+from tradingbot_engine.market.port import Feed
+from tradingbot_engine.market.wallet import read_wallet
+from tradingbot_engine.metrics import Metrics
+from tradingbot_engine.pipeline import Pipeline
+from tradingbot_engine.recovery import compare_with_chain, take_shards
+from tradingbot_engine.rpc.pool import RpcPool
+from tradingbot_engine.settings import EngineSettings
+from tradingbot_engine.status import StatusPage
+from tradingbot_engine.tally import Tally
+from tradingbot_engine.trades import Trades
+from tradingbot_engine.upkeep import BarKeeper, Marker, OutboxTeller, WalletWatch, utc_date
+
+_log = structlog.get_logger(__name__)
+
+HISTORY_MS = 25 * 3600 * 1000
+"""How far back strategies look at most."""
+PAPER_CAPITAL = {"SOL": 10_000_000_000, "USDC": 1_000_000_000}
+"""What a paper bot starts with when the manifest names no capital: 10 SOL or 1,000 USDC, in quote base units."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What an engine reaches beyond its own process, opened."""
+
+    ledger: Ledger
+    rpc: RpcPool
+    swap: SwapApi
+    executor: Executor
+    genesis_hash: str
+    tokens: Sequence[Token]
+    feed: Feed
+    clock: Clock
+    holder: str
+    """Random id of this process incarnation, under which it holds shards."""
+
+    async def close(self) -> None:
+        await self.swap.close()
+        await self.rpc.close()
+        await self.ledger.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """The trade path, wired and warm, with what has to be repeated beside it: (name, every seconds, work)."""
+
+    outside: Outside
+    bot: BotRecord
+    owned: dict[int, Ownership]
+    book: Book
+    signals: SignalQueue
+    bars: BarKeeper
+    trades: Trades
+    pipeline: Pipeline
+    status: StatusPage
+    live: Live
+    upkeep: tuple[tuple[str, float, Callable[[], Awaitable[None]]], ...]
+
+    async def finish(self) -> None:
+        """Write what waits and free the shards."""
+        await self.bars.flush()
+        for ownership in self.owned.values():
+            crashpoint.reached("release:before")
+            await self.outside.ledger.release(ownership, now_ms=self.outside.clock.now_ms())
+
+
+async def open_outside(settings: EngineSettings, *, clock: Clock) -> Outside:
+    """Open the ledger and reach the chain; on any error everything opened is closed again."""
+    holder = secrets.token_hex(16)
+    paper = settings.bot.mode == "Paper"
+    ledger = open_ledger(settings.ledger, holder=holder, clock=clock, paper=paper)
+    rpc = RpcPool(
+        settings.rpc.endpoints,
+        request_timeout_s=settings.rpc.request_timeout_s,
+        max_in_flight=settings.rpc.max_in_flight,
+        clock=clock,
+    )
+    swap = SwapApi(settings.execution.swap, clock=clock)
+    try:
+        await ledger.open()
+        executor: Executor
+        if paper:
+            executor = PaperExecutor(swap=swap, rpc=rpc, settings=settings, clock=clock)
+        else:
+            assert settings.wallet.key_file is not None  # the settings' own rule for mode Live
+            signer = load_signer(settings.wallet.key_file, address=settings.wallet.address)
+            executor = LiveExecutor(swap=swap, rpc=rpc, signer=signer, settings=settings, clock=clock)
+        genesis_hash = await executor.genesis_hash()
+        tokens = await resolve_tokens(settings, rpc)
+        feed = build_feed(settings, rpc, clock)
+    except BaseException:
+        await swap.close()
+        await rpc.close()
+        await ledger.close()
+        raise
+    return Outside(
+        ledger=ledger,
+        rpc=rpc,
+        swap=swap,
+        executor=executor,
+        genesis_hash=genesis_hash,
+        tokens=tokens,
+        feed=feed,
+        clock=clock,
+        holder=holder,
+    )
+
+
+async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecycle, metrics: Metrics) -> Wired:
+    """Check the ledger against the chain, take the shards, wire the trade path, and warm it with what is known."""
+    ledger, clock, feed, tokens = outside.ledger, outside.clock, outside.feed, outside.tokens
+    bot = await _adopt(outside, settings)
+    if not bot.paper:
+        await compare_with_chain(ledger, outside.rpc, bot)
+    owned = await take_shards(ledger, holder=outside.holder, clock=clock)
+
+    events: deque[Event] = deque()  # what the book tells before the pipeline is there
+    pipelines: list[Pipeline] = []
+
+    def emit(event: Event) -> None:
+        if pipelines:
+            pipelines[0].emit(event)
+        else:
+            events.append(event)
+
+    tally = Tally(metrics=metrics, clock=clock)
+    state = CoreState.create(
+        tokens, [StrategyConfig(name=s.name, type=s.type, parameters=s.parameters) for s in settings.strategies]
+    )
+    signals = SignalQueue(max_size=settings.queue.max_size, deadline_ms=settings.queue.deadline_ms, clock=clock)
+    risk = await ledger.risk()
+    book = Book(ledger=ledger, bot=bot, risk=risk, emit=emit, event_time_ms=lambda: feed.health().event_time_ms)
+    live = Live(settings=settings, ledger=ledger, book=book, lifecycle=lifecycle)
+    await live.load()
+    desk = Desk(settings=settings, tokens=tokens, book=book, live=live, feed=feed, tally=tally, clock=clock)
+    driver = TradeDriver(
+        ledger=ledger,
+        executor=outside.executor,
+        clock=clock,
+        settings=settings.execution,
+        genesis_hash=outside.genesis_hash,
+        on_step=lambda record: trades.stepped(record),
+        on_send=tally.sending,
+    )
+    trades = Trades(driver=driver, book=book, lifecycle=lifecycle, tally=tally, emit=emit)
+    bars = BarKeeper(ledger=ledger)
+    pipeline = Pipeline(
+        state=state,
+        signals=signals,
+        ledger=ledger,
+        book=book,
+        bars=bars,
+        trades=trades,
+        lifecycle=lifecycle,
+        tally=tally,
+        clock=clock,
+        approve=desk.approve,
+        limits=desk.claim_limits,
+        owner_of=lambda mint: owned.get(shard_of(bot.bot_id, mint, bot.shards)),
+    )
+    for warm in await load_history(settings, tokens, ledger=ledger, feed=feed, span_ms=HISTORY_MS):
+        decide(state, warm)  # history only warms the core: what it would have traded then is past
+    await book.refresh()
+    emit(RiskChanged(feed.health().event_time_ms, risk))
+    pipelines.append(pipeline)
+    for event in events:
+        pipeline.emit(event)
+
+    status = StatusPage(
+        settings=settings,
+        lifecycle=lifecycle,
+        ledger=ledger,
+        book=book,
+        trades=trades,
+        tally=tally,
+        feed=feed,
+        rpc=outside.rpc,
+        tokens=tokens,
+        sale_value=desk.sale_value,
+        queue_utilization=lambda: signals.utilization,
+        clock=clock,
+    )
+    return Wired(
+        outside=outside,
+        bot=bot,
+        owned=owned,
+        book=book,
+        signals=signals,
+        bars=bars,
+        trades=trades,
+        pipeline=pipeline,
+        status=status,
+        live=live,
+        upkeep=_upkeep(outside, settings, lifecycle, book=book, bars=bars, desk=desk, owned=owned),
+    )
+
+
+def _upkeep(
+    outside: Outside,
+    settings: EngineSettings,
+    lifecycle: Lifecycle,
+    *,
+    book: Book,
+    bars: BarKeeper,
+    desk: Desk,
+    owned: dict[int, Ownership],
+) -> tuple[tuple[str, float, Callable[[], Awaitable[None]]], ...]:
+    ledger, bot = outside.ledger, book.bot
+    marker = Marker(
+        ledger=ledger,
+        book=book,
+        ownership=lambda: next(iter(owned.values()), None),
+        sale_value=desk.sale_value,
+        limits=desk.risk_limits,
+        lifecycle=lifecycle,
+        clock=outside.clock,
+    )
+    watch = WalletWatch(
+        ledger=ledger,
+        book=book,
+        read=lambda: read_wallet(outside.rpc, bot.wallet, bot.quote_mint),
+        capital_is_fixed=settings.risk.capital is not None,
+    )
+    every = (("bars", 1.0, bars.flush), ("mark", 1.0, marker.mark), ("outbox", 0.5, OutboxTeller(ledger=ledger).tell))
+    return every if bot.paper else (*every, ("wallet", 5.0, watch.compare))
+
+
+async def _adopt(outside: Outside, settings: EngineSettings) -> BotRecord:
+    """Find or make the bot's row; a new one starts with the configured capital, or with what the wallet holds now."""
+    quote_mint = SOL_MINT if settings.market.quote == "SOL" else USDC_MINT
+    paper = settings.bot.mode == "Paper"
+    if paper:
+        capital = settings.risk.capital or PAPER_CAPITAL[settings.market.quote]
+        lamports, quote, slot = capital + settings.risk.fee_reserve_lamports, capital, 0
+    else:
+        lamports, quote, slot = await read_wallet(outside.rpc, settings.wallet.address, quote_mint)
+        spendable = lamports - settings.risk.fee_reserve_lamports if settings.market.quote == "SOL" else quote
+        capital = settings.risk.capital or max(0, spendable)
+    if capital <= 0 and not await _known(outside.ledger):
+        raise TemporaryError(
+            f"the wallet {settings.wallet.address} holds no {settings.market.quote} to trade with; fund it"
+        )
+    now_ms = outside.clock.now_ms()
+    wanted = BotRecord(
+        bot_id=settings.bot.bot_id or secrets.token_hex(16),
+        name=f"{settings.bot.namespace}/{settings.bot.name}",
+        wallet=settings.wallet.address,
+        genesis_hash=outside.genesis_hash,
+        cluster_id=settings.bot.cluster_id,
+        quote_mint=quote_mint,
+        shards=settings.bot.shards,
+        paper=paper,
+        generation=0,
+        settled_slot=0,
+        wallet_lamports=lamports,
+        wallet_quote=quote if settings.market.quote != "SOL" else lamports,
+        wallet_slot=slot,
+    )
+    start = RiskState(
+        capital=capital,
+        equity_start=capital,
+        equity=capital,
+        peak=capital,
+        day=utc_date(now_ms),
+        day_start=capital,
+        marked_at_ms=now_ms,
+    )
+    bot = await outside.ledger.adopt_bot(wanted, risk=start, force=settings.bot.adopt)
+    if bot.genesis_hash != outside.genesis_hash:
+        raise WrongGenesis(f"the nodes serve {outside.genesis_hash}, but this bot has traded on {bot.genesis_hash}")
+    if bot.paper != paper:
+        raise PermanentError(
+            f"this ledger is a {'paper' if bot.paper else 'live'} bot's; use another one for mode {settings.bot.mode}"
+        )
+    return bot
+
+
+async def _known(ledger: Ledger) -> bool:
+    """Whether the ledger has a bot already: an empty wallet stops only a bot that is being born."""
+    return bool(await ledger.shards())

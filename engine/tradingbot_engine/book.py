@@ -1,0 +1,80 @@
+"""
+The ledger's book, mirrored: positions and risk, for the core to decide with and for people to see.
+
+The ledger stays the only truth: whatever changes there is read back and told to the core as an event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tradingbot_engine.domain.events import BookEvent, PositionChanged, RiskChanged
+from tradingbot_engine.domain.portfolio import Position, PositionState, RiskState
+from tradingbot_engine.domain.units import IntentId, Mint, UnixMs
+from tradingbot_engine.ledger.port import BotRecord, Ledger
+
+
+class Book:
+    """
+    Positions that are not closed, the risk row and the bot's row, as last read.
+
+    `emit` receives a `PositionChanged` or `RiskChanged` for each difference; `event_time` stamps them.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        bot: BotRecord,
+        risk: RiskState,
+        emit: Callable[[BookEvent], None],
+        event_time_ms: Callable[[], UnixMs],
+    ) -> None:
+        self._ledger = ledger
+        self._emit = emit
+        self._event_time_ms = event_time_ms
+        self.bot = bot
+        self.risk = risk
+        self.positions: dict[IntentId, Position] = {}
+
+    def position(self, position_id: IntentId | None) -> Position | None:
+        return self.positions.get(position_id) if position_id else None
+
+    def positions_of(self, mint: Mint) -> list[Position]:
+        return [p for p in self.positions.values() if p.mint == mint]
+
+    async def refresh(self) -> None:
+        """Read positions again and tell what moved; one that is no longer there was closed."""
+        rows = {p.id: p for p in await self._ledger.positions()}
+        before, self.positions = self.positions, rows
+        for position in rows.values():
+            if before.get(position.id) != position:
+                self._emit(PositionChanged(position))
+        for gone in before.keys() - rows.keys():
+            old = before[gone]
+            self._emit(
+                PositionChanged(
+                    Position(
+                        id=old.id,
+                        strategy=old.strategy,
+                        mint=old.mint,
+                        state=PositionState.CLOSED,
+                        bought=old.bought,
+                        sold=old.bought,
+                        cost=old.cost,
+                        proceeds=old.proceeds,
+                        opened_at_ms=old.opened_at_ms,
+                        entry_price=old.entry_price,
+                    )
+                )
+            )
+
+    def take_risk(self, risk: RiskState) -> None:
+        """Replace the risk row by what the ledger holds now."""
+        changed, self.risk = risk != self.risk, risk
+        if changed:
+            self._emit(RiskChanged(self._event_time_ms(), risk))
+
+    async def refresh_bot(self) -> None:
+        """Read the bot's row again (pause, latch, wallet balance)."""
+        self.bot = await self._ledger.bot()

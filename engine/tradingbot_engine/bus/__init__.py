@@ -1,0 +1,1 @@
+"""Between the stages: queues that know priorities, deadlines and limits."""

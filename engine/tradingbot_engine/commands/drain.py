@@ -1,0 +1,48 @@
+"""`tradingbot-engine drain`: ask a running engine to drain and wait until it has."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from tradingbot_engine.settings import SettingsInvalid, load_settings
+
+
+@click.command()
+@click.option(
+    "--config", "path", type=click.Path(path_type=Path), required=True, help="Settings of the running engine, JSON."
+)
+@click.option("--timeout", "timeout_s", type=float, help="Seconds to wait; default: shutdown.force_timeout_s.")
+def drain(path: Path, timeout_s: float | None) -> None:
+    """
+    Drain the engine that runs with these settings, through its admin port; the preStop hook of its pod.
+
+    Exit codes: 0 drained, 1 not reached or not in time, 3 drained with trades still open in the ledger.
+    """
+    try:
+        settings = load_settings(path)
+    except SettingsInvalid as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    admin = settings.admin
+    try:
+        port = int(admin.port_file.read_text()) if admin.port_file and admin.port_file.exists() else admin.port
+        token = admin.token_file.read_text().strip() if admin.token_file else ""
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", port, timeout=timeout_s or settings.shutdown.force_timeout_s
+        )
+        connection.request("POST", "/v1/drain", headers={"Authorization": f"Bearer {token}"})
+        answer = connection.getresponse()
+        body = json.loads(answer.read())
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        click.echo(f"the engine's admin port could not be asked: {error}", err=True)
+        sys.exit(1)
+    if not body.get("drained"):
+        click.echo(f"not drained: {body.get('error', body)}", err=True)
+        sys.exit(1)
+    click.echo(f"drained; trades still open in the ledger: {body['openIntents']}")
+    sys.exit(3 if body["openIntents"] else 0)

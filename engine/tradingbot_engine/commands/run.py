@@ -1,0 +1,36 @@
+"""`tradingbot-engine run`: trade until told to drain."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from tradingbot_engine.clock import SystemClock
+from tradingbot_engine.engine import EXIT_BAD_INPUT, Engine
+from tradingbot_engine.logs import configure_logs
+from tradingbot_engine.settings import SettingsInvalid, load_settings
+
+
+@click.command()
+@click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="Settings, JSON.")
+@click.option("--parent-pid", type=int, help="Drain when this process, the runner, is gone.")
+def run(path: Path, parent_pid: int | None) -> None:
+    """
+    Trade as the settings say; SIGTERM, SIGINT, SIGHUP and SIGUSR1 drain, SIGQUIT leaves at once.
+
+    Exit codes: 0 drained, 1 failed, 2 bad settings, 3 stopped with trades still open in the ledger.
+    """
+    try:
+        settings = load_settings(path)
+    except SettingsInvalid as error:
+        click.echo(str(error), err=True)
+        sys.exit(EXIT_BAD_INPUT)
+    configure_logs(settings.logging)
+    import uvloop  # here, so that other commands start without it
+
+    engine = Engine(settings=settings, clock=SystemClock(), parent_pid=parent_pid)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        sys.exit(runner.run(engine.run()))

@@ -1,0 +1,98 @@
+"""The risk desk: what a signal may become under the numbers in force now, and what a position could be sold for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tradingbot_engine.book import Book
+from tradingbot_engine.clock import Clock
+from tradingbot_engine.core.risk.approve import Refused, approve
+from tradingbot_engine.core.risk.limits import RiskLimits
+from tradingbot_engine.domain.intents import OrderIntent
+from tradingbot_engine.domain.portfolio import Position, RiskState
+from tradingbot_engine.domain.signals import Signal
+from tradingbot_engine.domain.tokens import Token
+from tradingbot_engine.domain.units import BPS_ONE, Mint, QuoteUnits
+from tradingbot_engine.ledger.port import ClaimLimits
+from tradingbot_engine.live import Live
+from tradingbot_engine.market.port import Feed
+from tradingbot_engine.settings import EngineSettings
+from tradingbot_engine.tally import Tally
+from tradingbot_engine.upkeep import utc_date
+
+QUOTE_DECIMALS = {"SOL": 9, "USDC": 6}
+_POOL_FEE_BPS = 25
+"""What a pool takes of a sale at most, for marks; fills come from the chain."""
+
+
+class Desk:
+    """Feeds the pure risk functions with the book, the live settings and the time."""
+
+    def __init__(
+        self,
+        *,
+        settings: EngineSettings,
+        tokens: Sequence[Token],
+        book: Book,
+        live: Live,
+        feed: Feed,
+        tally: Tally,
+        clock: Clock,
+    ) -> None:
+        self._settings, self._book, self._live = settings, book, live
+        self._feed, self._tally, self._clock = feed, tally, clock
+        self._tokens: dict[Mint, Token] = {t.mint: t for t in tokens}
+        self._quote_decimals = QUOTE_DECIMALS[settings.market.quote]
+        self._allocation_percent = {s.name: s.allocation_percent for s in settings.strategies}
+
+    def risk_limits(self, risk: RiskState) -> RiskLimits:
+        """Return the limits in quote base units that the settings in force mean for the bot's capital."""
+        return RiskLimits.from_settings(self._live.risk, self._settings.execution, capital=risk.capital)
+
+    def approve(self, signal: Signal) -> OrderIntent | Refused:
+        """Size the signal, or say why not; pure but for the numbers that are read here."""
+        decision = approve(
+            signal,
+            bot_id=self._book.bot.bot_id,
+            risk=self._book.risk,
+            limits=self.risk_limits(self._book.risk),
+            token=self._tokens[signal.mint],
+            quote_decimals=self._quote_decimals,
+            position=self._book.position(signal.position_id),
+            price=signal.price,
+            now_ms=self._clock.now_ms(),
+        )
+        if isinstance(decision, OrderIntent):
+            self._tally.approved(decision.id)
+        return decision
+
+    def claim_limits(self, intent: OrderIntent) -> ClaimLimits:
+        """Return the bot-wide limits that the claiming transaction checks."""
+        risk, numbers = self._book.risk, self._live.risk
+        percent = min(numbers.max_strategy_percent, self._allocation_percent.get(intent.strategy, 100.0))
+        now_ms = self._clock.now_ms()
+        return ClaimLimits(
+            now_ms=now_ms,
+            today=utc_date(now_ms),
+            max_strategy_quote=int(risk.capital * percent / 100),
+            max_open_intents=numbers.max_open_intents,
+            fee_reserve_lamports=numbers.fee_reserve_lamports,
+            failed_fee_budget_lamports=numbers.failed_fee_budget_lamports,
+            marks_max_age_ms=numbers.marks_max_age_ms,
+            strategy_max_drawdown_quote=int(risk.capital * numbers.strategy_drawdown_percent / 100),
+        )
+
+    def sale_value(self, position: Position) -> QuoteUnits | None:
+        """
+        Return what selling the whole position into its pool would give now, in quote base units; None without a price.
+
+        Constant product: out = R_q · a / (R_b + a), where R_b follows from price and quote reserve, less the pool's fee.
+        """
+        view = self._feed.health().tokens.get(position.mint)
+        token = self._tokens.get(position.mint)
+        if view is None or token is None or not view.price or not view.quote_reserve:
+            return None
+        quote_reserve = view.quote_reserve / 10**self._quote_decimals
+        base_reserve = quote_reserve / view.price
+        amount = position.held / 10**token.decimals * (BPS_ONE - _POOL_FEE_BPS) / BPS_ONE
+        return int(quote_reserve * amount / (base_reserve + amount) * 10**self._quote_decimals)

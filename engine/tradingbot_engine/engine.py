@@ -1,0 +1,252 @@
+"""
+One engine from start to stop: check, take over, resolve, trade, drain.
+
+The parts are wired in `app.py`; this module is about order, and about what happens when a step does not succeed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+import structlog
+
+from tradingbot_engine.api.server import AdminServer, LiveSettings
+from tradingbot_engine.app import Outside, Wired, assemble, open_outside
+from tradingbot_engine.clock import Clock
+from tradingbot_engine.domain.portfolio import Tier
+from tradingbot_engine.errors import EngineError, FatalError, LedgerUnavailable, PermanentError, TemporaryError
+from tradingbot_engine.lifecycle import Lifecycle, Phase
+from tradingbot_engine.live import Live
+from tradingbot_engine.metrics import Metrics
+from tradingbot_engine.recovery import compare_with_chain
+from tradingbot_engine.settings import EngineSettings
+from tradingbot_engine.trades import Trades
+from tradingbot_engine.upkeep import repeat, watch_parent
+
+_log = structlog.get_logger(__name__)
+
+EXIT_DRAINED, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_OPEN = 0, 1, 2, 3
+"""Exit codes: drained; failed; bad input; stopped with trades still open in the ledger."""
+
+_RETRY_S = 1.0
+_T = TypeVar("_T")
+
+
+class Engine:
+    """Implements what the admin port may ask (`api.server.Control`)."""
+
+    def __init__(self, *, settings: EngineSettings, clock: Clock, parent_pid: int | None = None) -> None:
+        self._settings, self._clock, self._parent_pid = settings, clock, parent_pid
+        self._lifecycle = Lifecycle(clock=clock)
+        self._metrics = Metrics()
+        self._outside: Outside | None = None
+        self._wired: Wired | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stop = asyncio.Event()
+        self._quit = asyncio.Event()
+        self._open_left = 0
+
+    async def run(self) -> int:
+        """Serve until told to stop; return the process's exit code."""
+        self._listen_to_signals()
+        admin = AdminServer(settings=self._settings.admin, control=self, registry=self._metrics.registry)
+        port = await admin.start()
+        _log.info("engine starts", bot=self._settings.bot.name, mode=self._settings.bot.mode, admin_port=port)
+        if self._parent_pid is not None:
+            self._spawn("parent", watch_parent(self._parent_pid, lifecycle=self._lifecycle))
+        try:
+            starting = asyncio.create_task(self._start(), name="start")
+            draining = asyncio.create_task(self._lifecycle.drain_requested.wait(), name="await-drain")
+            await asyncio.wait({starting, draining}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done() and not starting.cancelled() and starting.exception() is not None:
+                raise starting.exception() or RuntimeError
+            await draining
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            await self._drain()
+            if self._lifecycle.drain_reason == "admin":  # the pod's SIGTERM comes after its preStop hook
+                await self._stop.wait()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            if self._outside is not None:
+                await self._outside.close()
+            await admin.stop()
+        if self._open_left:
+            return EXIT_OPEN
+        return EXIT_FAILED if self._lifecycle.fatal else EXIT_DRAINED
+
+    # --- start
+    async def _start(self) -> None:
+        outside = await self._until_it_works(lambda: open_outside(self._settings, clock=self._clock))
+        if outside is None:
+            return
+        self._outside = outside
+        wired = await self._until_it_works(lambda: assemble(outside, self._settings, self._lifecycle, self._metrics))
+        if wired is None:
+            return
+        self._wired = wired
+        self._spawn("core", wired.pipeline.decide_forever())
+        self._spawn("mirror", wired.trades.mirror_forever())
+        for n in range(self._settings.execution.workers):
+            self._spawn(f"worker-{n}", wired.pipeline.trade_forever())
+        for name, every_s, work in (*wired.upkeep, ("ledger", 1.0, self._check_ledger), ("gauges", 1.0, self._gauge)):
+            self._spawn(name, repeat(name, every_s, work, lifecycle=self._lifecycle, clock=self._clock))
+        self._spawn("feed", outside.feed.run(wired.pipeline.emit))
+        await self._resolve(wired)
+        self._lifecycle.enter(Phase.READY)
+
+    async def _resolve(self, wired: Wired) -> None:
+        """Before the first signal: follow what was open until it is known whether it landed, by the code of every trade."""
+        for record in await wired.outside.ledger.open_intents():
+            wired.trades.follow(record, wired.owned[record.shard], recovered=True)
+        if wired.trades.unresolved:
+            self._lifecycle.tell(
+                "Resolving", f"{wired.trades.unresolved} trades were open when the last engine stopped"
+            )
+        while wired.trades.unresolved:
+            await self._clock.sleep(0.1)
+        self._lifecycle.clear("Resolving")
+
+    async def _until_it_works(self, step: Callable[[], Awaitable[_T]]) -> _T | None:
+        """Try a step until it succeeds; None after a fatal finding, which is told and stays."""
+        pause_s = _RETRY_S
+        while True:
+            try:
+                result = await step()
+            except FatalError as error:
+                self._lifecycle.tell(error.reason, str(error), fatal=True)
+                return None
+            except LedgerUnavailable as error:
+                self._lifecycle.tell("LedgerUnavailable", str(error))
+            except TemporaryError as error:
+                self._lifecycle.tell("NoEndpoint", str(error))
+            except PermanentError as error:
+                self._lifecycle.tell("BadConfiguration", str(error), fatal=True)
+                return None
+            else:
+                self._lifecycle.clear("LedgerUnavailable")
+                self._lifecycle.clear("NoEndpoint")
+                return result
+            await self._clock.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, 10.0)
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A loop that dies of an unknown fault ends trading: better than to go on without it."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("loop failed", loop=task.get_name(), exc_info=error)
+            message = f"{task.get_name()}: {type(error).__name__}: {error}"
+            self._lifecycle.tell(
+                error.reason if isinstance(error, FatalError) else "InternalError", message, fatal=True
+            )
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+
+        def drain(number: signal.Signals) -> None:
+            self._stop.set()
+            self._lifecycle.request_drain(number.name)
+
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+            loop.add_signal_handler(number, drain, number)
+
+        def leave() -> None:
+            self._quit.set()
+            drain(signal.SIGQUIT)
+
+        loop.add_signal_handler(signal.SIGQUIT, leave)
+
+    # --- upkeep
+    async def _check_ledger(self) -> None:
+        """After the ledger was away, compare it with the chain before trading again: it may be an older copy."""
+        assert self._wired is not None
+        outside = self._wired.outside
+        bot = await outside.ledger.bot()
+        if self._lifecycle.has("LedgerUnavailable"):
+            if not bot.paper:
+                await compare_with_chain(outside.ledger, outside.rpc, bot)
+            self._lifecycle.clear("LedgerUnavailable")
+
+    async def _gauge(self) -> None:
+        assert self._wired is not None
+        metrics, risk = self._metrics, self._wired.book.risk
+        metrics.in_flight.set(len(self._wired.trades))
+        metrics.queue_utilization.set(self._wired.signals.utilization)
+        metrics.equity.set(risk.equity)
+        metrics.drawdown.set(risk.drawdown_bps / 10_000)
+        metrics.tier.set(list(Tier).index(risk.tier))
+        metrics.trading.set(self._lifecycle.may_trade)
+
+    # --- drain
+    async def _drain(self) -> None:
+        """No new signal; follow what is in flight; leave the rest journalled; release the shards."""
+        self._lifecycle.enter(Phase.DRAINING)
+        if (wired := self._wired) is not None:
+            dropped = wired.signals.clear()
+            _log.info("draining", in_flight=len(wired.trades), signals_dropped=len(dropped))
+            await self._follow_to_the_end(wired.trades)
+            self._open_left = len(wired.trades)
+            await wired.trades.cancel()
+            try:
+                self._open_left = len(await wired.outside.ledger.open_intents())
+                await wired.finish()
+            except (EngineError, OSError) as error:
+                _log.warning("shards not released; the next owner takes them", error=str(error))
+        _log.info("drained", open_intents=self._open_left)
+        self._lifecycle.enter(Phase.STOPPED)
+        self._lifecycle.drained.set()
+
+    async def _follow_to_the_end(self, trades: Trades) -> None:
+        """Wait for the trades in flight, for the trade timeout, or for SIGQUIT, whichever comes first."""
+        idle = asyncio.create_task(trades.wait_idle(self._settings.shutdown.trade_timeout_s))
+        leave = asyncio.create_task(self._quit.wait())
+        await asyncio.wait({idle, leave}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (idle, leave):
+            task.cancel()
+        await asyncio.gather(idle, leave, return_exceptions=True)
+
+    # --- the admin port's questions
+    def ready(self) -> tuple[bool, str]:
+        if fatal := self._lifecycle.fatal:
+            return False, f"{fatal.type}: {fatal.message}"
+        if self._lifecycle.phase is not Phase.READY:
+            return False, self._lifecycle.phase.value
+        return not self._lifecycle.has("LedgerUnavailable"), "LedgerUnavailable"
+
+    async def status(self) -> dict[str, Any]:
+        if self._wired is not None:
+            return await self._wired.status.document()
+        return {
+            "name": self._settings.bot.name,
+            "mode": self._settings.bot.mode,
+            "phase": self._lifecycle.phase.value,
+            "trading": False,
+            "reasons": [{"type": r.type, "since": r.since_ms, "message": r.message} for r in self._lifecycle.reasons],
+        }
+
+    async def apply_live(self, live: LiveSettings) -> bool:
+        return await self._live().apply(live)
+
+    async def latch(self, latched: bool) -> None:
+        await self._live().latch(latched)
+
+    def _live(self) -> Live:
+        if self._wired is None:
+            raise TemporaryError("the engine is still starting")
+        return self._wired.live
+
+    async def drain(self, *, wait: bool) -> dict[str, Any]:
+        self._lifecycle.request_drain("admin")
+        if wait:
+            await self._lifecycle.drained.wait()
+        in_flight = len(self._wired.trades) if self._wired else 0
+        return {"drained": self._lifecycle.drained.is_set(), "inFlight": in_flight, "openIntents": self._open_left}

@@ -1,0 +1,102 @@
+"""
+Where the engine stands, and why it does not trade.
+
+STARTING → READY → DRAINING → STOPPED; a fatal finding keeps the process up with a reason, so that people can see it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import StrEnum
+
+import structlog
+
+from tradingbot_engine.clock import Clock
+from tradingbot_engine.domain.units import UnixMs
+
+_log = structlog.get_logger(__name__)
+
+
+class Phase(StrEnum):
+    """STARTING: resolving what was open; READY: taking signals; DRAINING: finishing; STOPPED: nothing in flight, shards free."""
+
+    STARTING = "STARTING"
+    READY = "READY"
+    DRAINING = "DRAINING"
+    STOPPED = "STOPPED"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why the bot does not trade (or trades less): `type` for machines, `message` for people."""
+
+    type: str
+    since_ms: UnixMs
+    message: str
+    fatal: bool = False
+
+
+class Lifecycle:
+    """The phase and the reasons of one engine; everything that may stop trading is told here."""
+
+    def __init__(self, *, clock: Clock) -> None:
+        self._clock = clock
+        self.phase = Phase.STARTING
+        self._reasons: dict[str, Reason] = {}
+        self.drain_requested = asyncio.Event()
+        self.drained = asyncio.Event()
+        self.drain_reason = ""
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        return tuple(self._reasons.values())
+
+    @property
+    def fatal(self) -> Reason | None:
+        """The finding that ended trading for this process, if any."""
+        return next((r for r in self._reasons.values() if r.fatal), None)
+
+    @property
+    def may_trade(self) -> bool:
+        """Whether new signals may become intents now."""
+        return self.phase is Phase.READY and not self._reasons.keys() & _BLOCKING and self.fatal is None
+
+    def has(self, reason: str) -> bool:
+        return reason in self._reasons
+
+    def enter(self, phase: Phase) -> None:
+        """Move to `phase`; a phase that lies behind is ignored (a drain is not undone)."""
+        order = list(Phase)
+        if order.index(phase) <= order.index(self.phase):
+            return
+        _log.info("phase", old=self.phase.value, new=phase.value)
+        self.phase = phase
+
+    def tell(self, reason: str, message: str, *, fatal: bool = False) -> None:
+        """State a reason; its `since` stays until it is cleared."""
+        known = self._reasons.get(reason)
+        if known is not None and known.message == message:
+            return
+        since_ms = known.since_ms if known else self._clock.now_ms()
+        self._reasons[reason] = Reason(reason, since_ms, message, fatal or (known is not None and known.fatal))
+        if known is None:
+            _log.warning("not trading" if reason in _BLOCKING or fatal else "degraded", reason=reason, message=message)
+
+    def clear(self, reason: str) -> None:
+        """Take a reason back; fatal ones stay."""
+        known = self._reasons.get(reason)
+        if known is not None and not known.fatal:
+            del self._reasons[reason]
+            _log.info("over", reason=reason, lasted_s=round((self._clock.now_ms() - known.since_ms) / 1000, 1))
+
+    def request_drain(self, why: str) -> None:
+        """Start draining; further requests change nothing."""
+        if not self.drain_requested.is_set():
+            self.drain_reason = why
+            _log.info("drain requested", why=why)
+            self.drain_requested.set()
+
+
+_BLOCKING = frozenset({"Paused", "LedgerUnavailable", "Resolving"})
+"""Reasons that stop new signals; others only tell. Stale data, tiers and money block at their own place on the path."""

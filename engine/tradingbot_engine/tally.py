@@ -1,0 +1,69 @@
+"""What happened so far, counted: for metrics, the status page and the summary."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+
+from tradingbot_engine.clock import Clock
+from tradingbot_engine.domain.events import Event, PriceTick
+from tradingbot_engine.domain.intents import Attempt, IntentRecord, IntentState
+from tradingbot_engine.domain.signals import Signal
+from tradingbot_engine.domain.units import IntentId, Mint
+from tradingbot_engine.metrics import Metrics
+
+_MEMORY = 10_000
+"""Latencies and refusals remembered at most."""
+
+
+class Tally:
+    """Counts of one process; totals that must survive a restart come from the ledger instead."""
+
+    def __init__(self, *, metrics: Metrics, clock: Clock) -> None:
+        self._metrics, self._clock = metrics, clock
+        self.signals = 0
+        self.refusals: Counter[str] = Counter()
+        self.last_refusal: dict[Mint, tuple[str, str]] = {}
+        """Per token the newest refusal: (reason, message)."""
+        self._signal_at_s: OrderedDict[IntentId, float] = OrderedDict()
+        self._to_send_ms: deque[float] = deque(maxlen=_MEMORY)
+
+    def signal(self, signal: Signal) -> None:
+        self.signals += 1
+        self._metrics.signals.labels(signal.strategy, signal.purpose.value).inc()
+
+    def refused(self, strategy: str, mint: Mint, reason: str, message: str) -> None:
+        self.refusals[reason] += 1
+        self.last_refusal[mint] = (reason, message)
+        self._metrics.refused.labels(strategy, reason).inc()
+
+    def approved(self, intent_id: IntentId) -> None:
+        """Start the stopwatch of an intent."""
+        self._signal_at_s[intent_id] = self._clock.monotonic_s()
+        while len(self._signal_at_s) > _MEMORY:
+            self._signal_at_s.popitem(last=False)
+
+    def sending(self, attempt: Attempt) -> None:
+        """The first byte of an attempt is about to leave; only an intent's first attempt counts for latency."""
+        started = self._signal_at_s.pop(attempt.intent_id, None)
+        if started is not None:
+            elapsed_s = self._clock.monotonic_s() - started
+            self._to_send_ms.append(elapsed_s * 1000)
+            self._metrics.signal_to_send.observe(elapsed_s)
+
+    def moved(self, record: IntentRecord) -> None:
+        self._metrics.moves.labels(record.state.value).inc()
+        if record.state is IntentState.CONFIRMED:
+            waited_s = (self._clock.now_ms() - record.intent.created_at_ms) / 1000
+            self._metrics.signal_to_confirm.observe(max(0.0, waited_s))
+
+    def event_dropped(self, event: Event) -> None:
+        self._metrics.dropped_events.inc()
+        if isinstance(event, PriceTick):
+            self.last_refusal[event.mint] = ("EventsDropped", "the core lags behind the market")
+
+    def signal_to_send_ms(self) -> tuple[float | None, float | None]:
+        """Return median and 99th percentile, in milliseconds; None before the first."""
+        ordered = sorted(self._to_send_ms)
+        if not ordered:
+            return None, None
+        return ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]

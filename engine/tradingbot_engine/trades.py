@@ -1,0 +1,125 @@
+"""
+Trades in flight: one task each, from a claimed or recovered intent to its end.
+
+A fresh intent and one found open after a crash are followed by the same driver; the difference is only where they stand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from tradingbot_engine.book import Book
+from tradingbot_engine.core.intents import TERMINAL
+from tradingbot_engine.domain.events import SignalSettled
+from tradingbot_engine.domain.intents import IntentRecord, IntentState
+from tradingbot_engine.domain.units import IntentId
+from tradingbot_engine.errors import FatalError, Fenced
+from tradingbot_engine.execution.trade import TradeDriver
+from tradingbot_engine.ledger.port import Ownership
+from tradingbot_engine.lifecycle import Lifecycle, Phase
+from tradingbot_engine.tally import Tally
+
+_log = structlog.get_logger(__name__)
+
+
+class Trades:
+    """The tasks that follow intents; bounded by the ledger's limit of open intents."""
+
+    def __init__(
+        self,
+        *,
+        driver: TradeDriver,
+        book: Book,
+        lifecycle: Lifecycle,
+        tally: Tally,
+        emit: Callable[[SignalSettled], None],
+    ) -> None:
+        self._driver, self._book, self._lifecycle, self._tally, self._emit = driver, book, lifecycle, tally, emit
+        self._tasks: dict[IntentId, asyncio.Task[None]] = {}
+        self._unresolved: set[IntentId] = set()
+        self._stepped = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    @property
+    def unresolved(self) -> int:
+        """How many recovered intents still have to show whether their attempt landed."""
+        return len(self._unresolved)
+
+    def follow(self, record: IntentRecord, ownership: Ownership, *, recovered: bool = False) -> None:
+        """Start (once) the task that drives `record` to its end."""
+        if record.intent.id in self._tasks:
+            return
+        if recovered and record.state is not IntentState.CONFIRMED:
+            self._unresolved.add(record.intent.id)
+        task = asyncio.create_task(self._run(record, ownership), name=f"trade-{record.intent.id[:8]}")
+        self._tasks[record.intent.id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(record.intent.id, None))
+
+    def stepped(self, record: IntentRecord) -> None:
+        """Called by the driver after each step that was committed."""
+        self._tally.moved(record)
+        if record.state is IntentState.CONFIRMED or record.state in TERMINAL:
+            self._unresolved.discard(record.intent.id)
+        self._stepped.set()
+
+    async def mirror_forever(self) -> None:
+        """After steps, read the book again, so that exits can be decided from confirmed entries on."""
+        while True:
+            await self._stepped.wait()
+            self._stepped.clear()
+            await self._refresh_book()
+
+    async def wait_idle(self, timeout_s: float) -> bool:
+        """Wait until no task is left; False if `timeout_s` passed first."""
+        if not self._tasks:
+            return True
+        _, pending = await asyncio.wait(list(self._tasks.values()), timeout=timeout_s)
+        return not pending
+
+    async def cancel(self) -> None:
+        """Stop following; what is open stays journalled for the next owner."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _may_attempt(self) -> bool:
+        """A drain makes no new attempt; a fatal finding even less."""
+        return self._lifecycle.phase in (Phase.STARTING, Phase.READY) and self._lifecycle.fatal is None
+
+    async def _refresh_book(self) -> None:
+        try:
+            await self._book.refresh()
+        except Exception as error:
+            _log.warning("book not refreshed", error=str(error))
+            await asyncio.sleep(0.5)
+            self._stepped.set()
+
+    async def _run(self, record: IntentRecord, ownership: Ownership) -> None:
+        intent = record.intent
+        try:
+            last = await self._driver.drive(record, ownership, may_attempt=self._may_attempt)
+        except Fenced:
+            _log.warning("fenced: another holder follows this trade now", intent=intent.id)
+            self._unresolved.discard(intent.id)
+            return
+        except FatalError as error:
+            self._lifecycle.tell(error.reason, str(error), fatal=True)
+            return
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            # The journal is intact: the next start resolves it. Trading on with an unknown fault would not be.
+            _log.exception("trade task failed", intent=intent.id)
+            self._lifecycle.tell("InternalError", f"trade {intent.id}: {type(error).__name__}: {error}", fatal=True)
+            return
+        if last.state not in TERMINAL:
+            return
+        self._unresolved.discard(intent.id)
+        await self._refresh_book()
+        self._emit(SignalSettled(intent.strategy, intent.mint, intent.purpose, taken=last.state is IntentState.DONE))

@@ -1,0 +1,186 @@
+"""
+What has to be done again and again beside the trade path: bars kept, positions marked, the wallet compared, effects told.
+
+Each loop survives a ledger or a node that is away: it says so, waits, and goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import structlog
+
+from tradingbot_engine import crashpoint
+from tradingbot_engine.book import Book
+from tradingbot_engine.clock import Clock
+from tradingbot_engine.core.risk.limits import RiskLimits
+from tradingbot_engine.core.risk.tiers import apply_flow, assess
+from tradingbot_engine.domain.events import Bar
+from tradingbot_engine.domain.portfolio import Position, PositionState, RiskState
+from tradingbot_engine.domain.units import Lamports, Mint, QuoteUnits, Slot
+from tradingbot_engine.errors import FatalError, Fenced, LedgerUnavailable, TemporaryError
+from tradingbot_engine.ledger.port import Ledger, Ownership
+from tradingbot_engine.lifecycle import Lifecycle
+
+_log = structlog.get_logger(__name__)
+
+
+async def repeat(
+    name: str, every_s: float, work: Callable[[], Awaitable[None]], *, lifecycle: Lifecycle, clock: Clock
+) -> None:
+    """Call `work` every `every_s` seconds for ever; a temporary fault is told and tried again, with growing pauses."""
+    faults = 0
+    while True:
+        try:
+            await work()
+            if faults:
+                _log.info("works again", loop=name, after_faults=faults)
+            faults = 0
+        except LedgerUnavailable as error:
+            faults += 1
+            lifecycle.tell("LedgerUnavailable", str(error))
+        except TemporaryError as error:
+            faults += 1
+            _log.log(30 if faults == 1 else 10, "will try again", loop=name, error=str(error))
+        except FatalError as error:
+            lifecycle.tell(error.reason, str(error), fatal=True)
+            return
+        except Fenced as error:
+            lifecycle.tell("NoShards", f"another process holds the shard: {error}", fatal=True)
+            return
+        await clock.sleep(min(every_s * 2 ** min(faults, 5), max(every_s, 10.0)))
+
+
+class BarKeeper:
+    """Closed bars on their way to the ledger, written together; lost ones are asked again from history."""
+
+    def __init__(self, *, ledger: Ledger, max_waiting: int = 50_000) -> None:
+        self._ledger, self._max_waiting = ledger, max_waiting
+        self._waiting: list[tuple[Mint, Bar]] = []
+
+    def keep(self, mint: Mint, bar: Bar) -> None:
+        if len(self._waiting) < self._max_waiting:
+            self._waiting.append((mint, bar))
+
+    async def flush(self) -> None:
+        """Write what waits; on a fault it goes on waiting."""
+        batch = self._waiting[:2000]
+        if batch:
+            await self._ledger.save_bars(batch)
+            del self._waiting[: len(batch)]
+
+
+class Marker:
+    """Marks the book to what it could be sold for now, and lets the tiers follow."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        book: Book,
+        ownership: Callable[[], Ownership | None],
+        sale_value: Callable[[Position], QuoteUnits | None],
+        limits: Callable[[RiskState], RiskLimits],
+        lifecycle: Lifecycle,
+        clock: Clock,
+    ) -> None:
+        self._ledger, self._book, self._ownership = ledger, book, ownership
+        self._sale_value, self._limits, self._lifecycle, self._clock = sale_value, limits, lifecycle, clock
+
+    async def mark(self) -> None:
+        """
+        Write this shard's unrealized result, reassess the tier, and tell the core.
+
+        A position whose price is not known keeps the mark from being written: the mark ages, and after
+        `risk.marks_max_age_ms` entries stop with StaleEquity.
+        """
+        ownership = self._ownership()
+        if ownership is None:
+            return
+        unrealized = 0
+        for position in self._book.positions.values():
+            if position.state is not PositionState.OPEN or position.held <= 0:
+                continue
+            value = self._sale_value(position)
+            if value is None:
+                self._lifecycle.tell("StaleEquity", f"no price for the open position in {position.mint}")
+                return
+            unrealized += value - _cost_of_held(position)
+        now_ms = self._clock.now_ms()
+        total = await self._ledger.mark(ownership=ownership, unrealized=unrealized, at_ms=now_ms)
+        risk = await self._ledger.update_risk(
+            lambda risk: assess(risk, unrealized=total, at_ms=now_ms, limits=self._limits(risk)),
+            ownership=ownership,
+            actor="engine",
+        )
+        self._lifecycle.clear("StaleEquity")
+        self._book.take_risk(risk)
+        if risk.tier.value in ("HALT", "EMERGENCY"):
+            self._lifecycle.tell("Halted", f"tier {risk.tier.value}: {risk.tier_reason}")
+        else:
+            self._lifecycle.clear("Halted")
+
+
+def _cost_of_held(position: Position) -> QuoteUnits:
+    """Return the part of the cost that the still held tokens stand for."""
+    return position.cost * position.held // position.bought if position.bought else 0
+
+
+class WalletWatch:
+    """Compares the wallet's finalized balance with the ledger's own; what others moved is no profit or loss."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        book: Book,
+        read: Callable[[], Awaitable[tuple[Lamports, QuoteUnits, Slot]]],
+        capital_is_fixed: bool,
+    ) -> None:
+        self._ledger, self._book, self._read, self._capital_is_fixed = ledger, book, read, capital_is_fixed
+
+    async def compare(self) -> None:
+        lamports, quote, slot = await self._read()
+        flow = await self._ledger.observe_wallet(lamports=lamports, quote=quote, slot=slot)
+        await self._book.refresh_bot()
+        if flow:
+            _log.info("money moved by others", quote_units=flow, slot=slot)
+            if not self._capital_is_fixed:
+                risk = await self._ledger.update_risk(lambda r: apply_flow(r, flow), ownership=None, actor="wallet")
+                self._book.take_risk(risk)
+
+
+class OutboxTeller:
+    """Tells committed side effects to the log, at least once each; readers deduplicate by key."""
+
+    def __init__(self, *, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def tell(self) -> None:
+        rows = await self._ledger.outbox()
+        for row in rows:
+            _log.info("trade settled", key=row.key, kind=row.kind, **_payload(row.payload))
+        crashpoint.reached("outbox:before")
+        if rows:
+            await self._ledger.outbox_done([row.id for row in rows])
+
+
+def _payload(text: str) -> dict[str, object]:
+    data = json.loads(text)
+    return {f"trade_{k}": v for k, v in data.items()} if isinstance(data, dict) else {"trade": data}
+
+
+async def watch_parent(pid: int, *, lifecycle: Lifecycle, every_s: float = 0.25) -> None:
+    """Drain when the runner is gone: an engine without its runner must not go on trading."""
+    while os.getppid() == pid:
+        await asyncio.sleep(every_s)
+    lifecycle.request_drain(f"the runner (pid {pid}) is gone")
+
+
+def utc_date(now_ms: int) -> str:
+    """Return the UTC date (ISO) of a wall time."""
+    return datetime.fromtimestamp(now_ms / 1000, tz=UTC).date().isoformat()
