@@ -11,6 +11,7 @@ import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import structlog
 
@@ -37,7 +38,6 @@ from tradingbot_engine.ledger.factory import open_ledger
 from tradingbot_engine.ledger.port import BotRecord, Ledger, Ownership
 from tradingbot_engine.lifecycle import Lifecycle
 from tradingbot_engine.live import Live
-from tradingbot_engine.market.history import load_history
 from tradingbot_engine.market.pools import build_feed, resolve_tokens
 from tradingbot_engine.market.port import Feed
 from tradingbot_engine.market.wallet import read_wallet
@@ -50,11 +50,12 @@ from tradingbot_engine.status import StatusPage
 from tradingbot_engine.tally import Tally
 from tradingbot_engine.trades import Trades
 from tradingbot_engine.upkeep import BarKeeper, Marker, OutboxTeller, WalletWatch, utc_date
+from tradingbot_engine.warm import HistoryFiller, kept_bars
 
 _log = structlog.get_logger(__name__)
 
-HISTORY_MS = 25 * 3600 * 1000
-"""How far back strategies look at most."""
+Upkeep: TypeAlias = tuple[tuple[str, float, Callable[[], Awaitable[None]]], ...]
+"""(name, every how many seconds, what)."""
 PAPER_CAPITAL = {"SOL": 10_000_000_000, "USDC": 1_000_000_000}
 """What a paper bot starts with when the manifest names no capital: 10 SOL or 1,000 USDC, in quote base units."""
 
@@ -94,7 +95,7 @@ class Wired:
     pipeline: Pipeline
     status: StatusPage
     live: Live
-    upkeep: tuple[tuple[str, float, Callable[[], Awaitable[None]]], ...]
+    upkeep: Upkeep
 
     async def finish(self) -> None:
         """Write what waits and free the shards."""
@@ -198,7 +199,7 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
         limits=desk.claim_limits,
         owner_of=lambda mint: owned.get(shard_of(bot.bot_id, mint, bot.shards)),
     )
-    for warm in await load_history(settings, tokens, ledger=ledger, feed=feed, span_ms=HISTORY_MS):
+    for warm in await kept_bars(ledger, tokens):
         decide(state, warm)  # history only warms the core: what it would have traded then is past
     await book.refresh()
     emit(RiskChanged(feed.health().event_time_ms, risk))
@@ -231,7 +232,7 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
         pipeline=pipeline,
         status=status,
         live=live,
-        upkeep=_upkeep(outside, settings, lifecycle, book=book, bars=bars, desk=desk, owned=owned),
+        upkeep=_upkeep(outside, settings, lifecycle, book=book, bars=bars, desk=desk, owned=owned, emit=emit),
     )
 
 
@@ -244,7 +245,8 @@ def _upkeep(
     bars: BarKeeper,
     desk: Desk,
     owned: dict[int, Ownership],
-) -> tuple[tuple[str, float, Callable[[], Awaitable[None]]], ...]:
+    emit: Callable[[Event], None],
+) -> Upkeep:
     ledger, bot = outside.ledger, book.bot
     marker = Marker(
         ledger=ledger,
@@ -261,7 +263,13 @@ def _upkeep(
         read=lambda: read_wallet(outside.rpc, bot.wallet, bot.quote_mint),
         capital_is_fixed=settings.risk.capital is not None,
     )
-    every = (("bars", 1.0, bars.flush), ("mark", 1.0, marker.mark), ("outbox", 0.5, OutboxTeller(ledger=ledger).tell))
+    history = HistoryFiller(feed=outside.feed, tokens=outside.tokens, bars=bars, emit=emit)
+    every: Upkeep = (
+        ("history", 0.5, history.fill),
+        ("bars", 1.0, bars.flush),
+        ("mark", 1.0, marker.mark),
+        ("outbox", 0.5, OutboxTeller(ledger=ledger).tell),
+    )
     return every if bot.paper else (*every, ("wallet", 5.0, watch.compare))
 
 

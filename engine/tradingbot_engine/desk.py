@@ -21,8 +21,6 @@ from tradingbot_engine.tally import Tally
 from tradingbot_engine.upkeep import utc_date
 
 QUOTE_DECIMALS = {"SOL": 9, "USDC": 6}
-_POOL_FEE_BPS = 25
-"""What a pool takes of a sale at most, for marks; fills come from the chain."""
 
 
 class Desk:
@@ -86,13 +84,10 @@ class Desk:
         """
         Return what selling the whole position into its pool would give now, in quote base units; None without a price.
 
-        Constant product: out = R_q · a / (R_b + a), where R_b follows from price and quote reserve, less the pool's fee.
+        Constant product, after the pool's fee: out = R_q · a / (R_b + a).
         """
         view = self._feed.health().tokens.get(position.mint)
-        token = self._tokens.get(position.mint)
-        if view is None or token is None or not view.price or not view.quote_reserve:
+        if view is None or not view.base_reserve or not view.quote_reserve:
             return None
-        quote_reserve = view.quote_reserve / 10**self._quote_decimals
-        base_reserve = quote_reserve / view.price
-        amount = position.held / 10**token.decimals * (BPS_ONE - _POOL_FEE_BPS) / BPS_ONE
-        return int(quote_reserve * amount / (base_reserve + amount) * 10**self._quote_decimals)
+        amount = position.held * (BPS_ONE - (view.fee_bps or 0)) // BPS_ONE
+        return view.quote_reserve * amount // (view.base_reserve + amount)
