@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -75,10 +76,11 @@ class Outside:
     holder: str
     """Random id of this process incarnation, under which it holds shards."""
 
+    closing: AsyncExitStack
+
     async def close(self) -> None:
-        await self.swap.close()
-        await self.rpc.close()
-        await self.ledger.close()
+        """Let go of connections and files, in the reverse order of opening."""
+        await self.closing.aclose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +111,20 @@ async def open_outside(settings: EngineSettings, *, clock: Clock) -> Outside:
     """Open the ledger and reach the chain; on any error everything opened is closed again."""
     holder = secrets.token_hex(16)
     paper = settings.bot.mode == "Paper"
-    ledger = open_ledger(settings.ledger, holder=holder, clock=clock, paper=paper)
-    rpc = RpcPool(
-        settings.rpc.endpoints,
-        request_timeout_s=settings.rpc.request_timeout_s,
-        max_in_flight=settings.rpc.max_in_flight,
-        clock=clock,
-    )
-    swap = SwapApi(settings.execution.swap, clock=clock)
-    try:
+    async with AsyncExitStack() as opened:
+        ledger = open_ledger(settings.ledger, holder=holder, clock=clock, paper=paper)
         await ledger.open()
+        opened.push_async_callback(ledger.close)
+        rpc = await opened.enter_async_context(
+            RpcPool(
+                settings.rpc.endpoints,
+                request_timeout_s=settings.rpc.request_timeout_s,
+                max_in_flight=settings.rpc.max_in_flight,
+                clock=clock,
+            )
+        )
+        swap = SwapApi(settings.execution.swap, clock=clock)
+        opened.push_async_callback(swap.close)
         executor: Executor
         if paper:
             executor = PaperExecutor(swap=swap, rpc=rpc, settings=settings, clock=clock)
@@ -126,25 +132,18 @@ async def open_outside(settings: EngineSettings, *, clock: Clock) -> Outside:
             assert settings.wallet.key_file is not None  # the settings' own rule for mode Live
             signer = load_signer(settings.wallet.key_file, address=settings.wallet.address)
             executor = LiveExecutor(swap=swap, rpc=rpc, signer=signer, settings=settings, clock=clock)
-        genesis_hash = await executor.genesis_hash()
-        tokens = await resolve_tokens(settings, rpc)
-        feed = build_feed(settings, rpc, clock)
-    except BaseException:
-        await swap.close()
-        await rpc.close()
-        await ledger.close()
-        raise
-    return Outside(
-        ledger=ledger,
-        rpc=rpc,
-        swap=swap,
-        executor=executor,
-        genesis_hash=genesis_hash,
-        tokens=tokens,
-        feed=feed,
-        clock=clock,
-        holder=holder,
-    )
+        return Outside(
+            ledger=ledger,
+            rpc=rpc,
+            swap=swap,
+            executor=executor,
+            genesis_hash=await executor.genesis_hash(),
+            tokens=await resolve_tokens(settings, rpc),
+            feed=build_feed(settings, rpc, clock),
+            clock=clock,
+            holder=holder,
+            closing=opened.pop_all(),
+        )
 
 
 async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecycle, metrics: Metrics) -> Wired:
