@@ -1,0 +1,121 @@
+"""
+Run the benchmarks: one JSON line per number on standard output, progress on standard error.
+
+    python tests/bench/run.py [--only core-ticks] [--write docs/benchmarks.md]
+
+Each `bench_<name>.py` has `async def main(emit)`; a number stands beside a baseline measured in the same run, since
+machines are noisy and only ratios are promises.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.util
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+Line = dict[str, Any]
+
+
+def measured(name: str, value: float, unit: str, better: str, baseline: float | None, goal: float | None) -> Line:
+    """
+    Return one line of the report.
+
+    `better` is "higher" or "lower"; `ratio` is value / baseline; `met` compares value with goal, None without a goal.
+    """
+    if better not in ("higher", "lower"):
+        raise ValueError(f"{name}: better must be higher or lower, not {better!r}")
+    met = None if goal is None else (value >= goal if better == "higher" else value <= goal)
+    ratio = None if not baseline else round(value / baseline, 3)
+    return {
+        "name": name,
+        "value": round(value, 3),
+        "unit": unit,
+        "better": better,
+        "baseline": None if baseline is None else round(baseline, 3),
+        "ratio": ratio,
+        "goal": goal,
+        "met": met,
+    }
+
+
+def load(path: Path) -> Callable[[Callable[..., None]], Awaitable[None]]:
+    """Return the `main` of a benchmark's file."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    main: Callable[[Callable[..., None]], Awaitable[None]] = module.main
+    return main
+
+
+def table(lines: list[Line]) -> str:
+    """Return the report as Markdown, with the machine described."""
+    model = next(
+        (
+            row.split(":", 1)[1].strip()
+            for row in Path("/proc/cpuinfo").read_text().splitlines()
+            if row.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    out = [
+        "# Benchmarks",
+        "",
+        "Written by `make bench ARGS='--write docs/benchmarks.md'`. Machines are noisy: only ratios are promises.",
+        "",
+        f"Measured {time.strftime('%Y-%m-%d')} on {os.cpu_count()} cores ({model}), {memory_gib:.0f} GiB, "
+        f"{platform.system()} {platform.release().split('-')[0]}, CPython {platform.python_version()}.",
+        "",
+        "| number | value | unit | baseline | ratio | goal | met |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    show = lambda value: (
+        "–" if value is None else f"{value:,}" if not isinstance(value, bool) else "yes" if value else "no"
+    )  # noqa: E731
+    for line in lines:
+        goal = "–" if line["goal"] is None else f"{'≥' if line['better'] == 'higher' else '≤'} {line['goal']:,}"
+        out.append(
+            f"| {line['name']} | {show(line['value'])} | {line['unit']} | {show(line['baseline'])} "
+            f"| {show(line['ratio'])} | {goal} | {show(line['met'])} |"
+        )
+    return "\n".join(out) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1] if __doc__ else None)
+    parser.add_argument("--only", help="run one benchmark, by name")
+    parser.add_argument("--write", type=Path, help="also write the table to this file")
+    options = parser.parse_args()
+    benches = {p.stem.removeprefix("bench_").replace("_", "-"): p for p in sorted(HERE.glob("bench_*.py"))}
+    if options.only and options.only not in benches:
+        parser.error(f"no benchmark {options.only!r}; there are: {', '.join(benches)}")
+    lines: list[Line] = []
+
+    def emit(
+        name: str, value: float, unit: str, better: str, baseline: float | None = None, goal: float | None = None
+    ) -> None:
+        lines.append(measured(name, value, unit, better, baseline, goal))
+        print(json.dumps(lines[-1]), flush=True)
+
+    sys.path.insert(0, str(HERE.parent))
+    for name, path in benches.items():
+        if options.only in (None, name):
+            print(f"{name} …", file=sys.stderr, flush=True)
+            asyncio.run(load(path)(emit))  # type: ignore[arg-type]
+    if options.write:
+        options.write.write_text(table(lines))
+
+
+if __name__ == "__main__":
+    main()
