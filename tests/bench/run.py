@@ -80,9 +80,6 @@ def table(lines: list[Line]) -> str:
         "| number | value | unit | baseline | ratio | goal | met |",
         "|---|---|---|---|---|---|---|",
     ]
-    show = lambda value: (
-        "–" if value is None else f"{value:,}" if not isinstance(value, bool) else "yes" if value else "no"
-    )  # noqa: E731
     for line in lines:
         goal = "–" if line["goal"] is None else f"{'≥' if line['better'] == 'higher' else '≤'} {line['goal']:,}"
         out.append(
@@ -90,6 +87,13 @@ def table(lines: list[Line]) -> str:
             f"| {show(line['ratio'])} | {goal} | {show(line['met'])} |"
         )
     return "\n".join(out) + "\n"
+
+
+def show(value: float | bool | None) -> str:
+    """Return a table cell."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "–" if value is None else f"{value:,}"
 
 
 def main() -> None:
