@@ -259,7 +259,7 @@ def _upkeep(
     watch = WalletWatch(
         ledger=ledger,
         book=book,
-        read=lambda: read_wallet(outside.rpc, bot.wallet, bot.quote_mint),
+        read=lambda: read_wallet(outside.rpc, wallet=bot.wallet, quote_mint=bot.quote_mint),
         capital_is_fixed=settings.risk.capital is not None,
     )
     history = HistoryFiller(feed=outside.feed, tokens=outside.tokens, bars=bars, emit=emit)
@@ -279,9 +279,12 @@ async def _adopt(outside: Outside, settings: EngineSettings) -> BotRecord:
     if paper:
         capital = settings.risk.capital or PAPER_CAPITAL[settings.market.quote]
         lamports, quote, slot = capital + settings.risk.fee_reserve_lamports, capital, 0
+        if quote_mint == SOL_MINT:
+            quote = lamports
     else:
-        lamports, quote, slot = await read_wallet(outside.rpc, settings.wallet.address, quote_mint)
-        spendable = lamports - settings.risk.fee_reserve_lamports if settings.market.quote == "SOL" else quote
+        balance = await read_wallet(outside.rpc, wallet=settings.wallet.address, quote_mint=quote_mint)
+        lamports, quote, slot = balance.lamports, balance.quote, balance.slot
+        spendable = lamports - settings.risk.fee_reserve_lamports if quote_mint == SOL_MINT else quote
         capital = settings.risk.capital or max(0, spendable)
     if capital <= 0 and not await _known(outside.ledger):
         raise TemporaryError(
@@ -300,7 +303,7 @@ async def _adopt(outside: Outside, settings: EngineSettings) -> BotRecord:
         generation=0,
         settled_slot=0,
         wallet_lamports=lamports,
-        wallet_quote=quote if settings.market.quote != "SOL" else lamports,
+        wallet_quote=quote,
         wallet_slot=slot,
     )
     start = RiskState(

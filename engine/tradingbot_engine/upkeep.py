@@ -21,10 +21,11 @@ from tradingbot_engine.core.risk.limits import RiskLimits
 from tradingbot_engine.core.risk.tiers import apply_flow, assess
 from tradingbot_engine.domain.events import Bar
 from tradingbot_engine.domain.portfolio import Position, PositionState, RiskState
-from tradingbot_engine.domain.units import Lamports, Mint, QuoteUnits, Slot
+from tradingbot_engine.domain.units import Mint, QuoteUnits
 from tradingbot_engine.errors import FatalError, Fenced, LedgerUnavailable, TemporaryError
 from tradingbot_engine.ledger.port import Ledger, Ownership
 from tradingbot_engine.lifecycle import Lifecycle
+from tradingbot_engine.market.wallet import WalletBalance
 
 _log = structlog.get_logger(__name__)
 
@@ -138,17 +139,17 @@ class WalletWatch:
         *,
         ledger: Ledger,
         book: Book,
-        read: Callable[[], Awaitable[tuple[Lamports, QuoteUnits, Slot]]],
+        read: Callable[[], Awaitable[WalletBalance]],
         capital_is_fixed: bool,
     ) -> None:
         self._ledger, self._book, self._read, self._capital_is_fixed = ledger, book, read, capital_is_fixed
 
     async def compare(self) -> None:
-        lamports, quote, slot = await self._read()
-        flow = await self._ledger.observe_wallet(lamports=lamports, quote=quote, slot=slot)
+        seen = await self._read()
+        flow = await self._ledger.observe_wallet(lamports=seen.lamports, quote=seen.quote, slot=seen.slot)
         await self._book.refresh_bot()
         if flow:
-            _log.info("money moved by others", quote_units=flow, slot=slot)
+            _log.info("money moved by others", quote_units=flow, slot=seen.slot)
             if not self._capital_is_fixed:
                 risk = await self._ledger.update_risk(lambda r: apply_flow(r, flow), ownership=None, actor="wallet")
                 self._book.take_risk(risk)
