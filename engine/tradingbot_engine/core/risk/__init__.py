@@ -1,0 +1,1 @@
+"""What the bot may lose: limits, sizes, drawdown tiers, execution quality; pure functions over the persisted risk row."""

@@ -1,0 +1,1 @@
+"""One file per strategy, one line per strategy in `registry`."""
