@@ -1,0 +1,246 @@
+"""The state table under random events, and rule E under random evidence."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from tradingbot_engine.core.intents import LIVE, OPEN, TABLE, TERMINAL, IntentEvent, next_state
+from tradingbot_engine.core.proof import (
+    STATUS_CACHE_SLOTS,
+    Case,
+    ExpiryEvidence,
+    HeightReading,
+    NodeRange,
+    SignatureStatus,
+    StatusAnswer,
+    Unproven,
+    prove_expiry,
+    read_status,
+)
+from tradingbot_engine.domain.intents import IntentState as S
+
+E = IntentEvent
+
+
+class AnIntent(RuleBasedStateMachine):
+    """A row that obeys the table, and a chain on which each attempt is unborn, alive, dead, landed or failed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = S.INTENT
+        self.chain: list[str] = []
+        self.history = [S.INTENT]
+
+    def _may(self, event: IntentEvent) -> bool:
+        """Only facts: an event is offered when the chain, as it stands, could make it true."""
+        newest = self.chain[-1] if self.chain else "none"
+        return {
+            E.SIGN: True,
+            E.ABANDON: True,
+            E.SEND: newest in ("alive", "landed", "failed"),
+            E.CONFIRM: newest == "landed",
+            E.FORK: newest == "alive",
+            E.FINALIZE: newest == "landed",
+            E.FAIL: newest == "failed",
+            E.EXPIRE: newest == "dead",
+        }[event]
+
+    @rule(event=st.sampled_from(list(E)))
+    def happens(self, event: IntentEvent) -> None:
+        if not self._may(event):
+            return
+        after = next_state(self.state, event)
+        if after is None:
+            return
+        if event is E.SIGN:
+            self.chain.append("alive")
+        if event is E.FINALIZE:
+            self.chain[-1] = "final"
+        if event is E.FAIL:
+            self.chain[-1] = "failed for ever"
+        self.state = after
+        self.history.append(after)
+
+    @precondition(lambda self: self.chain and self.chain[-1] == "alive")
+    @rule(fate=st.sampled_from(["landed", "failed", "dead"]))
+    def the_chain_moves(self, fate: str) -> None:
+        self.chain[-1] = fate
+
+    @precondition(lambda self: self.chain and self.chain[-1] in ("landed", "failed"))
+    @rule()
+    def the_chain_forks(self) -> None:
+        self.chain[-1] = "alive"
+
+    @invariant()
+    def at_most_one_attempt_can_still_land(self) -> None:
+        """A second attempt is signed only when every earlier one is dead."""
+        assert all(fate == "dead" for fate in self.chain[:-1])
+
+    @invariant()
+    def nothing_alive_is_given_up(self) -> None:
+        if self.state not in LIVE:
+            assert not self.chain or self.chain[-1] in ("dead", "final", "failed for ever")
+
+    @invariant()
+    def nothing_leaves_a_terminal_state(self) -> None:
+        assert not any(state in TERMINAL for state in self.history[:-1])
+
+    @invariant()
+    def expired_is_reached_from_a_journalled_attempt_only(self) -> None:
+        for before, after in zip(self.history, self.history[1:], strict=False):
+            if after is S.EXPIRED:
+                assert before in (S.SIGNED, S.SUBMITTED)
+
+
+TestAnIntent = AnIntent.TestCase
+TestAnIntent.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+
+
+def test_every_open_state_can_reach_a_terminal_one() -> None:
+    """No row leads into a dead end, and every state is named by the table."""
+    reaches = set(TERMINAL)
+    while True:
+        more = {state for (state, _), after in TABLE.items() if after in reaches} - reaches
+        if not more:
+            break
+        reaches |= more
+    assert reaches == set(S)
+    assert {state for state, _ in TABLE} == set(OPEN)
+
+
+SLOTS = st.integers(min_value=0, max_value=2_000)
+HEIGHTS = st.integers(min_value=0, max_value=1_200)
+COMMITMENTS = st.sampled_from(["processed", "confirmed", "finalized"])
+STATUSES = st.none() | st.builds(SignatureStatus, SLOTS, COMMITMENTS, st.booleans())
+PROVIDERS = st.sampled_from(["a", "b", "c"])
+ANSWERS = st.builds(
+    StatusAnswer, SLOTS, STATUSES, STATUSES, st.none() | HEIGHTS, st.integers(1, 4), PROVIDERS, st.booleans()
+)
+CASES = st.builds(
+    Case, st.integers(0, 1_500), st.integers(0, 1_000), st.just("g"), st.integers(1, 3), st.none() | SLOTS
+)
+EVIDENCE = st.builds(
+    ExpiryEvidence,
+    st.builds(HeightReading, SLOTS, HEIGHTS, st.integers(1, 4), st.sampled_from(["processed", "finalized"])),
+    ANSWERS,
+    st.builds(NodeRange, PROVIDERS, SLOTS, st.sampled_from(["g", "other"])),
+)
+
+
+@st.composite
+def good_evidence(draw: st.DrawFn, case: Case) -> ExpiryEvidence:
+    """Evidence that satisfies rule E, as written in the decision record."""
+    past = draw(st.integers(1, 50))
+    slot = case.blockhash_slot + draw(st.integers(1, 600))
+    context = slot + draw(st.integers(0, 50))
+    witness_height = case.last_valid_block_height + draw(st.integers(1, past))
+    provider = draw(PROVIDERS)
+    return ExpiryEvidence(
+        HeightReading(slot, case.last_valid_block_height + past, 1),
+        StatusAnswer(
+            context, None, SignatureStatus(slot, "finalized", draw(st.booleans())), witness_height, 2, provider,
+            context - case.blockhash_slot > STATUS_CACHE_SLOTS,
+        ),
+        NodeRange(provider, draw(st.integers(0, case.blockhash_slot)), case.genesis_hash),
+    )  # fmt: skip
+
+
+def _is_sound(case: Case, e: ExpiryEvidence) -> bool:
+    """Rule E said a second time, in one sentence."""
+    a = e.answer
+    return (
+        (e.height.commitment, e.node.genesis_hash, e.node.provider) == ("finalized", case.genesis_hash, a.provider)
+        and e.height.block_height > case.last_valid_block_height
+        and e.height.order < a.order
+        and e.height.slot <= a.context_slot
+        and a.status is None
+        and a.witness is not None
+        and a.witness.commitment == "finalized"
+        and (a.witness_height or 0) > case.last_valid_block_height
+        and a.history is (a.context_slot > case.blockhash_slot + STATUS_CACHE_SLOTS)
+        and e.node.first_available_block <= case.blockhash_slot
+    )
+
+
+@settings(max_examples=400, deadline=None)
+@given(case=CASES, evidence=st.lists(EVIDENCE, max_size=3))
+def test_random_evidence_proves_expiry_only_if_every_piece_is_sound(case: Case, evidence: list[ExpiryEvidence]) -> None:
+    """EXPIRE exactly when every piece meets rule E and enough different providers agree."""
+    enough = len({e.answer.provider for e in evidence}) >= case.providers_needed
+    expected = bool(evidence) and enough and all(_is_sound(case, e) for e in evidence)
+    assert (prove_expiry(case, evidence) is E.EXPIRE) == expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), case=CASES, bad=EVIDENCE)
+def test_one_piece_of_bad_evidence_spoils_any_amount_of_good_evidence(
+    data: st.DataObject, case: Case, bad: ExpiryEvidence
+) -> None:
+    """Good evidence proves; adding a piece that is not sound never leaves it proven."""
+    case = dataclasses.replace(case, providers_needed=1)
+    good = data.draw(st.lists(good_evidence(case), min_size=1, max_size=3))
+    assert all(_is_sound(case, e) for e in good)
+    assert prove_expiry(case, good) is E.EXPIRE
+    if not _is_sound(case, bad):
+        place = data.draw(st.integers(0, len(good)))
+        assert isinstance(prove_expiry(case, [*good[:place], bad, *good[place:]]), Unproven)
+
+
+BAD_CHANGES = st.sampled_from(
+    [
+        lambda c, e: (c, _height(e, block_height=c.last_valid_block_height)),
+        lambda c, e: (c, _height(e, commitment="processed")),
+        lambda c, e: (c, _height(e, order=3)),
+        lambda c, e: (c, _height(e, slot=e.answer.context_slot + 1)),
+        lambda c, e: (c, _said(e, status=SignatureStatus(1, "processed", False))),
+        lambda c, e: (c, _said(e, witness=None)),
+        lambda c, e: (c, _said(e, witness=SignatureStatus(1, "confirmed", False))),
+        lambda c, e: (c, _said(e, witness_height=c.last_valid_block_height)),
+        lambda c, e: (c, _said(e, history=not e.answer.history)),
+        lambda c, e: (c, _said(e, provider="elsewhere")),
+        lambda c, e: (dataclasses.replace(c, blockhash_slot=-1), e),
+        lambda c, e: (dataclasses.replace(c, genesis_hash="other"), e),
+        lambda c, e: (dataclasses.replace(c, providers_needed=2), e),
+    ]
+)
+
+
+def _height(e: ExpiryEvidence, **change: object) -> ExpiryEvidence:
+    return dataclasses.replace(e, height=dataclasses.replace(e.height, **change))  # type: ignore[arg-type]
+
+
+def _said(e: ExpiryEvidence, **change: object) -> ExpiryEvidence:
+    return dataclasses.replace(e, answer=dataclasses.replace(e.answer, **change))  # type: ignore[arg-type]
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), case=CASES, change=BAD_CHANGES)
+def test_every_single_flaw_turns_a_proof_into_none(data: st.DataObject, case: Case, change: object) -> None:
+    """Sound evidence with one fact worsened proves nothing: no check is implied by the others."""
+    case = dataclasses.replace(case, providers_needed=1)
+    worse_case, worse = change(case, data.draw(good_evidence(case)))  # type: ignore[operator]
+    assert isinstance(prove_expiry(worse_case, [worse]), Unproven)
+
+
+@settings(max_examples=400, deadline=None)
+@given(state=st.sampled_from(list(S)), case=CASES, answer=ANSWERS)
+def test_a_status_alone_never_expires_and_never_ends_what_is_not_final(
+    state: S, case: Case, answer: StatusAnswer
+) -> None:
+    """One answer establishes at most what it shows: an end only at finality, a fork only for a confirmed attempt."""
+    event = read_status(state, case, answer)
+    assert event in (None, E.CONFIRM, E.FORK, E.FINALIZE, E.FAIL)
+    if event in (E.FINALIZE, E.FAIL):
+        assert answer.status is not None
+        assert answer.status.commitment == "finalized"
+        assert answer.status.failed == (event is E.FAIL)
+    if event is E.FORK:
+        assert (state, answer.status) == (S.CONFIRMED, None)
+        assert case.confirmed_slot is not None
+        assert answer.context_slot >= case.confirmed_slot
+    if event is not None and state in LIVE:
+        assert next_state(state, event) is not None
