@@ -22,8 +22,9 @@ from tradingbot_engine.bus.signals import SignalQueue
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.core.decide import decide
 from tradingbot_engine.core.ids import shard_of
+from tradingbot_engine.core.risk.tiers import utc_day
 from tradingbot_engine.core.state import CoreState, StrategyConfig
-from tradingbot_engine.desk import Desk
+from tradingbot_engine.desk import QUOTE_DECIMALS, Desk
 from tradingbot_engine.domain.events import Event, RiskChanged
 from tradingbot_engine.domain.portfolio import RiskState
 from tradingbot_engine.domain.tokens import Token
@@ -39,8 +40,9 @@ from tradingbot_engine.ledger.factory import open_ledger
 from tradingbot_engine.ledger.port import BotRecord, Ledger, Ownership
 from tradingbot_engine.lifecycle import Lifecycle
 from tradingbot_engine.live import Live
-from tradingbot_engine.market.pools import build_feed, resolve_tokens
+from tradingbot_engine.market.pools import build_feed
 from tradingbot_engine.market.port import Feed
+from tradingbot_engine.market.tokens import resolve_tokens
 from tradingbot_engine.market.wallet import read_wallet
 from tradingbot_engine.metrics import Metrics
 from tradingbot_engine.pipeline import Pipeline
@@ -50,7 +52,7 @@ from tradingbot_engine.settings import EngineSettings
 from tradingbot_engine.status import StatusPage
 from tradingbot_engine.tally import Tally
 from tradingbot_engine.trades import Trades
-from tradingbot_engine.upkeep import BarKeeper, Marker, OutboxTeller, WalletWatch, utc_date
+from tradingbot_engine.upkeep import BarKeeper, Marker, OutboxTeller, WalletWatch
 from tradingbot_engine.warm import HistoryFiller, kept_bars
 
 _log = structlog.get_logger(__name__)
@@ -165,7 +167,10 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
 
     tally = Tally(metrics=metrics, clock=clock)
     state = CoreState.create(
-        tokens, [StrategyConfig(name=s.name, type=s.type, parameters=s.parameters) for s in settings.strategies]
+        tokens,
+        [StrategyConfig(name=s.name, type=s.type, parameters=s.parameters) for s in settings.strategies],
+        quote_decimals=QUOTE_DECIMALS[settings.market.quote],
+        max_position_percent=settings.risk.max_position_percent,
     )
     signals = SignalQueue(max_size=settings.queue.max_size, deadline_ms=settings.queue.deadline_ms, clock=clock)
     risk = await ledger.risk()
@@ -173,16 +178,21 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
     live = Live(settings=settings, ledger=ledger, book=book, lifecycle=lifecycle)
     await live.load()
     desk = Desk(settings=settings, tokens=tokens, book=book, live=live, feed=feed, tally=tally, clock=clock)
-    driver = TradeDriver(
-        ledger=ledger,
-        executor=outside.executor,
-        clock=clock,
-        settings=settings.execution,
-        genesis_hash=outside.genesis_hash,
-        on_step=lambda record: trades.stepped(record),
-        on_send=tally.sending,
+    trades = Trades(
+        driver_with=lambda on_step: TradeDriver(
+            ledger=ledger,
+            executor=outside.executor,
+            clock=clock,
+            settings=settings.execution,
+            genesis_hash=outside.genesis_hash,
+            on_step=on_step,
+            on_send=tally.sending,
+        ),
+        book=book,
+        lifecycle=lifecycle,
+        tally=tally,
+        emit=emit,
     )
-    trades = Trades(driver=driver, book=book, lifecycle=lifecycle, tally=tally, emit=emit)
     bars = BarKeeper(ledger=ledger)
     pipeline = Pipeline(
         state=state,
@@ -311,7 +321,7 @@ async def _adopt(outside: Outside, settings: EngineSettings) -> BotRecord:
         equity_start=capital,
         equity=capital,
         peak=capital,
-        day=utc_date(now_ms),
+        day=utc_day(now_ms),
         day_start=capital,
         marked_at_ms=now_ms,
     )

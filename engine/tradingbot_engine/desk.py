@@ -8,6 +8,7 @@ from tradingbot_engine.book import Book
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.core.risk.approve import Refused, approve
 from tradingbot_engine.core.risk.limits import RiskLimits
+from tradingbot_engine.core.risk.tiers import utc_day
 from tradingbot_engine.domain.intents import OrderIntent
 from tradingbot_engine.domain.portfolio import Position, RiskState
 from tradingbot_engine.domain.signals import Signal
@@ -18,7 +19,6 @@ from tradingbot_engine.live import Live
 from tradingbot_engine.market.port import Feed
 from tradingbot_engine.settings import EngineSettings
 from tradingbot_engine.tally import Tally
-from tradingbot_engine.upkeep import utc_date
 
 QUOTE_DECIMALS = {"SOL": 9, "USDC": 6}
 
@@ -71,7 +71,7 @@ class Desk:
         now_ms = self._clock.now_ms()
         return ClaimLimits(
             now_ms=now_ms,
-            today=utc_date(now_ms),
+            today=utc_day(now_ms),
             max_strategy_quote=int(risk.capital * percent / 100),
             max_open_intents=numbers.max_open_intents,
             fee_reserve_lamports=numbers.fee_reserve_lamports,

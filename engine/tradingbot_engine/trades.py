@@ -31,13 +31,14 @@ class Trades:
     def __init__(
         self,
         *,
-        driver: TradeDriver,
+        driver_with: Callable[[Callable[[IntentRecord], None]], TradeDriver],
         book: Book,
         lifecycle: Lifecycle,
         tally: Tally,
         emit: Callable[[SignalSettled], None],
     ) -> None:
-        self._driver, self._book, self._lifecycle, self._tally, self._emit = driver, book, lifecycle, tally, emit
+        self._driver = driver_with(self.stepped)
+        self._book, self._lifecycle, self._tally, self._emit = book, lifecycle, tally, emit
         self._tasks: dict[IntentId, asyncio.Task[None]] = {}
         self._unresolved: set[IntentId] = set()
         self._stepped = asyncio.Event()

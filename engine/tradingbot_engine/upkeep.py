@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 
 import structlog
 
@@ -180,8 +179,3 @@ async def watch_parent(pid: int, *, lifecycle: Lifecycle, every_s: float = 0.25)
     while os.getppid() == pid:
         await asyncio.sleep(every_s)
     lifecycle.request_drain(f"the runner (pid {pid}) is gone")
-
-
-def utc_date(now_ms: int) -> str:
-    """Return the UTC date (ISO) of a wall time."""
-    return datetime.fromtimestamp(now_ms / 1000, tz=UTC).date().isoformat()
