@@ -30,6 +30,8 @@ class SignatureStatus:
     slot: Slot
     commitment: Commitment
     failed: bool
+    error: str = ""
+    """The transaction's error as the node words it (JSON), for people and counters; empty if it succeeded."""
 
 
 @dataclass(frozen=True, slots=True)

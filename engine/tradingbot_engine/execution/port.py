@@ -12,7 +12,11 @@ from tradingbot_engine.errors import PermanentError, TemporaryError
 
 
 class QuoteUnavailable(TemporaryError):
-    """The swap API gives no quote now (no route, limit, fault): nothing was signed."""
+    """The swap API gives no quote now (no route, limit, fault): nothing was signed. Ask again after `retry_after_s`."""
+
+    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class QuoteRefused(PermanentError):
@@ -46,6 +50,8 @@ class Reading:
 
     answer: StatusAnswer | None
     expiry: tuple[ExpiryEvidence, ...] = ()
+    providers_needed: int = 1
+    """How many providers must agree on the expiry of this attempt, by its age and amount (`core.proof.providers_needed`)."""
 
 
 class Executor(Protocol):

@@ -6,10 +6,11 @@ import base64
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from tradingbot_engine.core.proof import Commitment, SignatureStatus
 from tradingbot_engine.domain.units import Address, BlockHeight, Lamports, Signature, Slot
 from tradingbot_engine.rpc.pool import MalformedAnswer
-
 
 _COMMITMENTS: dict[str, Commitment] = {"processed": "processed", "confirmed": "confirmed", "finalized": "finalized"}
 
@@ -115,7 +116,9 @@ def signature_status(value: Any) -> SignatureStatus | None:
     shown = inner.get("confirmationStatus")
     if shown is None:  # old rows of history carry only `confirmations`, null once rooted
         shown = "finalized" if inner["confirmations"] is None else "processed"
-    return SignatureStatus(integer(inner["slot"]), _COMMITMENTS[shown], inner["err"] is not None)
+    error = inner["err"]
+    told = "" if error is None else orjson.dumps(error).decode()[:200]
+    return SignatureStatus(integer(inner["slot"]), _COMMITMENTS[shown], error is not None, told)
 
 
 def statuses(count: int, value: Any) -> tuple[Slot, tuple[SignatureStatus | None, ...]]:

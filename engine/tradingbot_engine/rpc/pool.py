@@ -94,17 +94,21 @@ class RpcPool:
         self._clock = clock
         self._session = session
         self._owns_session = session is None
+        self._closed = False
         self._slot_s = slot_s
         self._ids = itertools.count(1)
         self._in_flight = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def __aenter__(self) -> RpcPool:
-        if self._session is None:
-            self._session = new_session()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of the connections; a session that was given from outside stays open."""
+        self._closed = True
         if self._owns_session and self._session is not None:
             await self._session.close()
             self._session = None
@@ -200,8 +204,10 @@ class RpcPool:
         Raises:
             RpcError: See `rpc.errors`; of several complaints, the one that says most.
         """
+        if self._closed:
+            raise RpcUnavailable("the pool is closed")
         if self._session is None:
-            raise RpcUnavailable("the pool is not open")
+            self._session = new_session()
         timeout = self._timeout if timeout_s is None else aiohttp.ClientTimeout(total=timeout_s)
         everybody = tuple(self._candidates(provider, exclude))
         errand = _Errand(todo=list(reversed(everybody)), everybody=everybody)

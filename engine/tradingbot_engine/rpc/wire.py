@@ -55,7 +55,7 @@ async def exchange(
     try:
         # No redirect is followed: it would carry the request, and perhaps a key, to somebody who was not configured.
         async with session.post(url, data=body, headers=_HEADERS, timeout=timeout, allow_redirects=False) as answer:
-            raw = await _read(answer, max_answer_bytes)
+            raw = await read_bounded(answer, max_answer_bytes)
             status, headers = answer.status, answer.headers
     except TimeoutError:
         return _timeout(provider)
@@ -85,7 +85,8 @@ async def exchange(
     return Result(value, _context_slot(value))
 
 
-async def _read(answer: aiohttp.ClientResponse, limit: int) -> bytes | None:
+async def read_bounded(answer: aiohttp.ClientResponse, limit: int) -> bytes | None:
+    """Return the body; None if it is longer than `limit` bytes."""
     length = answer.content_length
     if length is not None and length > limit:
         return None

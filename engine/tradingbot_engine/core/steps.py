@@ -1,0 +1,90 @@
+"""
+What to do next for an intent, from its record alone. Pure; recovery and normal work ask the same question.
+
+Source: `docs/adr/0002-exactly-once.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from tradingbot_engine.core.intents import LIVE, TERMINAL
+from tradingbot_engine.core.proof import Case
+from tradingbot_engine.domain.intents import Attempt, IntentRecord
+from tradingbot_engine.domain.signals import Purpose
+from tradingbot_engine.domain.units import UnixMs
+
+EXIT_MAX_AGE_MS = 60_000
+"""An exit without an attempt alive is abandoned after this: the next event makes a new one, with more slippage and fee."""
+EXIT_MAX_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class NewAttempt:
+    """Quote, sign, journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """An attempt may be alive: resend its bytes, look, move by what the chain says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """No attempt is alive, and none will be made; `reason` is CamelCase."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Nothing is left to do."""
+
+
+Step: TypeAlias = NewAttempt | Follow | Abandon | Finished
+
+
+def next_step(
+    record: IntentRecord, *, now_ms: UnixMs, entry_max_age_ms: int, entry_max_attempts: int, may_attempt: bool
+) -> Step:
+    """
+    Return what to do next.
+
+    Args:
+        record: As the ledger holds it.
+        now_ms: Wall time.
+        entry_max_age_ms: An entry whose decision is older gets no (further) attempt.
+        entry_max_attempts: An entry gets at most so many.
+        may_attempt: False while draining, or when trading must stop.
+    """
+    if record.state in TERMINAL:
+        return Finished()
+    if record.state in LIVE:
+        return Follow()
+    if not may_attempt:
+        return Abandon("Draining")
+    entry = record.intent.purpose is Purpose.ENTRY
+    if record.attempt >= (entry_max_attempts if entry else EXIT_MAX_ATTEMPTS):
+        return Abandon("AttemptsExhausted")
+    # An exit's age counts from its last change: while an attempt is alive it is not the exit that is slow.
+    since_ms = record.intent.created_at_ms if entry else max(record.intent.created_at_ms, record.updated_at_ms)
+    if now_ms - since_ms > (entry_max_age_ms if entry else EXIT_MAX_AGE_MS):
+        return Abandon("TooOld")
+    return NewAttempt()
+
+
+def resend_is_due(*, now_s: float, last_send_s: float | None, interval_s: float) -> bool:
+    """Return whether the stored bytes should go out (again)."""
+    return last_send_s is None or now_s - last_send_s >= interval_s
+
+
+def case_of(record: IntentRecord, attempt: Attempt, *, genesis_hash: str, providers_needed: int = 1) -> Case:
+    """Return what evidence about `attempt` is to be judged against."""
+    return Case(
+        blockhash_slot=attempt.blockhash_slot,
+        last_valid_block_height=attempt.last_valid_block_height,
+        genesis_hash=genesis_hash,
+        providers_needed=providers_needed,
+        confirmed_slot=record.confirmed_slot,
+    )

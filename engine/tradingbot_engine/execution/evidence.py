@@ -1,0 +1,102 @@
+"""
+Gather what rule E needs, from one provider at a time, in the order that makes it a proof.
+
+Height first, then a witness from the finalized chain, then one status answer about both, then how far the node's memory
+reaches. Any error on the way is no evidence: *unknown*, never *expired*. Whether it proves anything is for
+`core.proof` to say.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+from tradingbot_engine.core.proof import (
+    STATUS_CACHE_SLOTS,
+    Case,
+    ExpiryEvidence,
+    HeightReading,
+    NodeRange,
+    StatusAnswer,
+)
+from tradingbot_engine.domain.units import BlockHeight, Signature, Slot
+from tradingbot_engine.rpc.errors import DataMissing, SlotSkipped
+from tradingbot_engine.rpc.methods import Rpc
+
+MAX_WITNESS_BLOCKS = 12
+"""How many blocks are looked into for a witness before giving up until later: empty blocks have none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """A signature of a finalized block, and the block's height."""
+
+    signature: Signature
+    block_height: BlockHeight
+
+
+class EvidenceGatherer:
+    """Asks nodes about one attempt; holds nothing but the sequence of its readings. Raises `RpcError`."""
+
+    def __init__(self, rpc: Rpc) -> None:
+        self._rpc = rpc
+        self._order = itertools.count(1)
+
+    async def status(self, signature: Signature, *, provider: str, history: bool = True) -> StatusAnswer:
+        """Ask `provider` for the attempt's status: a positive answer may come from anywhere, history included."""
+        return await self._ask(self._rpc.pinned(provider), signature, None, history=history)
+
+    async def expiry(
+        self, signature: Signature, case: Case, *, provider: str, context_slot: Slot
+    ) -> ExpiryEvidence | None:
+        """
+        Gather one provider's evidence; None if its finalized height is not past L, or it shows no witness.
+
+        `context_slot` is where the provider's bank stood when last asked: it decides whether the bank or history is asked.
+        """
+        rpc = self._rpc.pinned(provider)
+        height = await self._height(rpc)
+        if height.block_height <= case.last_valid_block_height:
+            return None
+        witness = await self._witness(rpc, height, case.last_valid_block_height)
+        if witness is None:
+            return None
+        history = context_slot - case.blockhash_slot > STATUS_CACHE_SLOTS
+        answer = await self._ask(rpc, signature, witness, history=history)
+        if history != (answer.context_slot - case.blockhash_slot > STATUS_CACHE_SLOTS):
+            answer = await self._ask(rpc, signature, witness, history=not history)  # the window closed meanwhile
+        node = NodeRange(provider, await rpc.get_first_available_block(), await rpc.get_genesis_hash())
+        return ExpiryEvidence(height=height, answer=answer, node=node)
+
+    async def _height(self, rpc: Rpc) -> HeightReading:
+        info = (await rpc.get_epoch_info("finalized")).result
+        return HeightReading(info.slot, info.block_height, next(self._order))
+
+    async def _witness(self, rpc: Rpc, height: HeightReading, above: BlockHeight) -> Witness | None:
+        for slot in range(height.slot, max(-1, height.slot - MAX_WITNESS_BLOCKS), -1):
+            try:
+                block = (await rpc.get_block_signatures(slot)).result
+            except (SlotSkipped, DataMissing):
+                continue
+            if block is None or block.block_height is None:
+                continue
+            if block.block_height <= above:
+                return None  # deeper blocks are lower still
+            if block.signatures:
+                return Witness(block.signatures[0], block.block_height)
+        return None
+
+    async def _ask(self, rpc: Rpc, signature: Signature, witness: Witness | None, *, history: bool) -> StatusAnswer:
+        order = next(self._order)  # taken before asking: what was asked earlier proves less, never more
+        asked = [signature] if witness is None else [signature, witness.signature]
+        answer = await rpc.get_signature_statuses(asked, search_history=history)
+        assert answer.context_slot is not None  # the decoder insists on a context
+        return StatusAnswer(
+            context_slot=answer.context_slot,
+            status=answer.result[0],
+            witness=None if witness is None else answer.result[1],
+            witness_height=None if witness is None else witness.block_height,
+            order=order,
+            provider=answer.provider,
+            history=history,
+        )

@@ -1,0 +1,281 @@
+"""
+The live executor: swap instructions, mark, signature, send, and what the chain says of it.
+
+Holds no state about intents. Providers are asked in turn, so that one that lags, drops or hangs costs a turn and no more.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import structlog
+from solders.address_lookup_table_account import AddressLookupTable, AddressLookupTableAccount
+from solders.pubkey import Pubkey
+
+from tradingbot_engine.clock import Clock
+from tradingbot_engine.core.intents import IntentEvent
+from tradingbot_engine.core.proof import Case, ExpiryEvidence, Unproven, prove_expiry, providers_needed
+from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, IntentState, OrderIntent
+from tradingbot_engine.domain.signals import Side
+from tradingbot_engine.domain.units import SOL_MINT, USDC_MINT, Epoch, Lamports, Mint, Slot, UnixMs
+from tradingbot_engine.errors import TemporaryError
+from tradingbot_engine.execution.build import assemble, build_message
+from tradingbot_engine.execution.evidence import EvidenceGatherer
+from tradingbot_engine.execution.fills import fill_of
+from tradingbot_engine.execution.limits import check_quote
+from tradingbot_engine.execution.plan import SwapPlan, check_plan
+from tradingbot_engine.execution.port import Quote, QuoteUnavailable, Reading, SendRejected, TransactionTooLarge
+from tradingbot_engine.execution.programs import swap_programs
+from tradingbot_engine.execution.signer import KeyUnusable, Signer
+from tradingbot_engine.execution.swap import SwapApi
+from tradingbot_engine.rpc.errors import AlreadyProcessed, PreflightFailed, RequestInvalid, RpcError, RpcUnavailable
+from tradingbot_engine.rpc.methods import Rpc
+from tradingbot_engine.rpc.pool import RpcPool
+from tradingbot_engine.settings import EngineSettings
+
+_log = structlog.get_logger(__name__)
+
+VALID_SLOTS = 150
+"""A block height grows at most as fast as the slot: before this many slots after the blockhash nothing can have expired."""
+FEWER_ACCOUNTS = (32, 20)
+"""What `maxAccounts` is lowered to, in turn, when a transaction is too large."""
+LAMPORTS_PER_MICRO_USDC = 100
+"""A bound, not a price: taking SOL at 10 dollars overstates what an amount of USDC is worth in lamports, so doubts sooner."""
+
+
+class ChainUnreadable(TemporaryError):
+    """No node answers us (a refused key, a method that none serves): nothing is known, so nothing may be concluded."""
+
+
+@contextmanager
+def _unknown() -> Iterator[None]:
+    """A node's refusal to talk to us says nothing about a trade: it must not end one."""
+    try:
+        yield
+    except RpcError as error:
+        if isinstance(error, TemporaryError):
+            raise
+        raise ChainUnreadable(str(error)) from error
+
+
+class LiveExecutor:
+    """Trades for real. See `execution.port.Executor` for what each method promises and raises."""
+
+    def __init__(self, *, swap: SwapApi, rpc: RpcPool, signer: Signer, settings: EngineSettings, clock: Clock) -> None:
+        if signer.address != settings.wallet.address:
+            raise KeyUnusable(f"the signer is for {signer.address}, the wallet is {settings.wallet.address}")
+        self._swap, self._pool, self._rpc, self._signer, self._clock = swap, rpc, Rpc(rpc), signer, clock
+        self._execution = settings.execution
+        self._wallet = settings.wallet.address
+        self._wallet_key = Pubkey.from_string(self._wallet)
+        self._quote_mint: Mint = SOL_MINT if settings.market.quote == "SOL" else USDC_MINT
+        self._swap_programs = swap_programs(settings.bot.cluster)
+        self._evidence = EvidenceGatherer(self._rpc)
+        self._turn = itertools.count()
+
+    @property
+    def paper(self) -> bool:
+        return False
+
+    async def genesis_hash(self) -> str:
+        return await self._rpc.get_genesis_hash()
+
+    # --- before anything leaves
+    async def quote(self, intent: OrderIntent) -> Quote:
+        return await self._quote(intent, max_accounts=None)
+
+    async def _quote(self, intent: OrderIntent, *, max_accounts: int | None) -> Quote:
+        input_mint, output_mint = self._mints(intent)
+        return await self._swap.quote(
+            intent_id=intent.id,
+            input_mint=input_mint,
+            output_mint=output_mint,
+            amount=intent.amount_in,
+            slippage_bps=intent.max_slippage_bps,
+            taker=self._wallet,
+            max_accounts=max_accounts,
+        )
+
+    async def prepare(self, record: IntentRecord, quote: Quote, *, epoch: Epoch, now_ms: UnixMs) -> Attempt:
+        intent = record.intent
+        for max_accounts in (*FEWER_ACCOUNTS, None):
+            try:
+                return await self._prepare(record, quote, epoch=epoch, now_ms=now_ms)
+            except TransactionTooLarge:
+                if max_accounts is None:
+                    raise
+                quote = await self._quote(intent, max_accounts=max_accounts)
+                check_quote(intent, quote, max_price_impact_bps=self._execution.max_price_impact_bps)
+        raise AssertionError("unreachable")
+
+    async def _prepare(self, record: IntentRecord, quote: Quote, *, epoch: Epoch, now_ms: UnixMs) -> Attempt:
+        intent = record.intent
+        max_fee = min(intent.max_priority_fee_lamports, self._execution.priority_fee.max_lamports)
+        plan = await self._swap.instructions(
+            quote, user=self._wallet, level=self._execution.priority_fee.level, max_priority_fee_lamports=max_fee
+        )
+        input_mint, output_mint = self._mints(intent)
+        check_plan(
+            plan,
+            wallet=self._wallet_key,
+            output_mint=Pubkey.from_string(output_mint),
+            wrap_at_most=intent.amount_in if input_mint == SOL_MINT else 0,
+            swap_programs=self._swap_programs,
+        )
+        tables = await self._lookup_tables(plan)
+        # Last, so that the blockhash is as young as can be; L comes from our own node and from nobody else.
+        with _unknown():
+            recent = (await self._rpc.get_latest_blockhash("confirmed")).result
+        message = build_message(
+            plan,
+            wallet=self._wallet_key,
+            intent_id=intent.id,
+            mark=self._execution.mark,
+            max_priority_fee_lamports=max_fee,
+            lookup_tables=tables,
+            blockhash=recent.blockhash,
+        )
+        number = record.attempt + 1
+        signature = await self._signer.sign(message, intent_id=intent.id, attempt=number, epoch=epoch)
+        return Attempt(
+            intent_id=intent.id,
+            n=number,
+            signature=str(signature),
+            wire=assemble(message, signature),
+            blockhash=recent.blockhash,
+            blockhash_slot=recent.context_slot,
+            last_valid_block_height=recent.last_valid_block_height,
+            epoch=epoch,
+            signed_at_ms=now_ms,
+            quoted_out=quote.amount_out,
+        )
+
+    async def _lookup_tables(self, plan: SwapPlan) -> tuple[AddressLookupTableAccount, ...]:
+        if plan.lookup_tables is not None:
+            return plan.lookup_tables
+        if not plan.lookup_table_addresses:
+            return ()
+        addresses = plan.lookup_table_addresses
+        with _unknown():
+            accounts = (await self._rpc.get_multiple_accounts(addresses)).result
+        tables = []
+        for address, account in zip(addresses, accounts, strict=True):
+            if account is None:
+                raise QuoteUnavailable(f"lookup table {address} does not exist (yet)")
+            try:
+                content = AddressLookupTable.deserialize(account.data)
+            except ValueError as error:
+                raise QuoteUnavailable(f"{address} is no lookup table") from error
+            tables.append(AddressLookupTableAccount(Pubkey.from_string(address), content.addresses))
+        return tuple(tables)
+
+    def _mints(self, intent: OrderIntent) -> tuple[Mint, Mint]:
+        buying = intent.side is Side.BUY
+        return (self._quote_mint, intent.mint) if buying else (intent.mint, self._quote_mint)
+
+    # --- bytes leave
+    async def send(self, attempt: Attempt, *, first: bool) -> None:
+        # Each repetition starts at another provider: one that drops silently must not be the only one that ever hears of it.
+        names = self._in_turn()
+        provider = self._pool.order()[0] if first and self._pool.order() else names[0]
+        try:
+            try:
+                await self._rpc.pinned(provider).send_transaction(
+                    attempt.wire, skip_preflight=not first, preflight_commitment="confirmed"
+                )
+            except TemporaryError:
+                if len(names) < 2:
+                    raise
+                await self._rpc.send_transaction(
+                    attempt.wire, skip_preflight=not first, preflight_commitment="confirmed", exclude=(provider,)
+                )
+        except AlreadyProcessed:
+            return
+        except (PreflightFailed, RequestInvalid) as error:
+            raise SendRejected(str(error)) from error
+        except RpcError as error:
+            if isinstance(error, TemporaryError):
+                raise
+            raise ChainUnreadable(str(error)) from error
+
+    # --- what the chain says
+    async def look(self, record: IntentRecord, case: Case) -> Reading:
+        attempt = record.current
+        assert attempt is not None, "only a signed intent can be looked for"
+        names = self._in_turn()
+        with _unknown():
+            answer = await self._evidence.status(attempt.signature, provider=names[0])
+        if answer.status is not None or record.state is IntentState.CONFIRMED:
+            return Reading(answer)
+        if answer.context_slot <= case.blockhash_slot + VALID_SLOTS:
+            return Reading(answer)
+        needed = max(case.providers_needed, self._providers_needed(record.intent, attempt, answer.context_slot))
+        pieces: list[ExpiryEvidence] = []
+        for name in names:
+            piece = await self._expiry(attempt, case, provider=name, context_slot=answer.context_slot)
+            if piece is None:
+                continue
+            if piece.answer.status is not None:
+                return Reading(piece.answer)  # it is known after all: that outranks every silence
+            alone = prove_expiry(replace(case, providers_needed=1), [piece])
+            if alone is IntentEvent.EXPIRE:
+                pieces.append(piece)
+                if len(pieces) == needed:
+                    break
+            elif isinstance(alone, Unproven):
+                _log.debug("no proof of expiry", provider=name, reason=alone.reason, signature=attempt.signature)
+        if 0 < len(pieces) < needed:
+            _log.warning("expiry unproven: too few providers agree", needed=needed, agree=len(pieces))
+        return Reading(answer, tuple(pieces), needed)
+
+    async def _expiry(
+        self, attempt: Attempt, case: Case, *, provider: str, context_slot: Slot
+    ) -> ExpiryEvidence | None:
+        try:
+            return await self._evidence.expiry(attempt.signature, case, provider=provider, context_slot=context_slot)
+        except RpcError as error:
+            _log.debug("no evidence", provider=provider, error=str(error))
+            return None
+
+    def _providers_needed(self, intent: OrderIntent, attempt: Attempt, context_slot: Slot) -> int:
+        return providers_needed(
+            blockhash_slot=attempt.blockhash_slot,
+            context_slot=context_slot,
+            amount_lamports=lamports_at_stake(intent, attempt, self._quote_mint),
+            above_lamports=self._execution.expiry_proof.above_lamports,
+            providers=self._execution.expiry_proof.providers,
+        )
+
+    async def fill(self, record: IntentRecord, *, finalized: bool) -> Fill | None:
+        attempt = record.current
+        assert attempt is not None, "only a signed intent can be filled"
+        rpc = self._rpc.pinned(self._in_turn()[0])
+        with _unknown():
+            shown = await rpc.get_transaction(attempt.signature, "finalized" if finalized else "confirmed")
+        if shown.result is None:
+            return None
+        return fill_of(
+            shown.result,
+            intent=record.intent,
+            attempt=attempt,
+            wallet=self._wallet,
+            quote_mint=self._quote_mint,
+            finalized=finalized,
+        )
+
+    def _in_turn(self) -> list[str]:
+        """Return the providers that may be asked, another one first each time."""
+        names = self._pool.order()
+        if not names:
+            raise RpcUnavailable("no endpoint may be asked")
+        first = next(self._turn) % len(names)
+        return names[first:] + names[:first]
+
+
+def lamports_at_stake(intent: OrderIntent, attempt: Attempt, quote_mint: Mint) -> Lamports:
+    """Return at most what an attempt moves, in lamports, for deciding how strict a proof must be."""
+    at_stake = intent.amount_in if intent.side is Side.BUY else attempt.quoted_out
+    return at_stake if quote_mint == SOL_MINT else at_stake * LAMPORTS_PER_MICRO_USDC

@@ -1,0 +1,319 @@
+"""
+The driver: takes one intent from wherever the ledger says it stands to its end.
+
+Recovery and normal work are this one path. Nothing here is remembered that the journal does not hold, so that the process
+may die at any line; every change goes through the ledger's compare, and every doubt means *look again*.
+
+Source: `docs/adr/0002-exactly-once.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import structlog
+
+from tradingbot_engine import crashpoint
+from tradingbot_engine.clock import Clock
+from tradingbot_engine.core.intents import IntentEvent
+from tradingbot_engine.core.proof import Unproven, prove_expiry, providers_needed, read_status
+from tradingbot_engine.core.steps import Abandon, Finished, Follow, NewAttempt, case_of, next_step, resend_is_due
+from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, IntentState
+from tradingbot_engine.domain.signals import Purpose
+from tradingbot_engine.domain.units import Slot
+from tradingbot_engine.errors import LedgerCorrupt, LedgerUnavailable, PermanentError, TemporaryError
+from tradingbot_engine.execution.limits import check_quote
+from tradingbot_engine.execution.port import Executor, QuoteUnavailable, Reading, SendRejected
+from tradingbot_engine.ledger.port import Ledger, Move, Ownership
+from tradingbot_engine.settings import ExecutionSettings
+
+_log = structlog.get_logger(__name__)
+T = TypeVar("T")
+E = IntentEvent
+
+BACKOFF_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+"""How long to wait before a ledger or a quote that was not there is asked again; the last one repeats."""
+MAX_RETRY_AFTER_S = 5.0
+"""A swap API may ask for longer, but an intent's age is looked at in between."""
+HOPELESS_SLOTS = 400
+"""So long after its blockhash no node forwards a transaction any more: resending stops, looking goes on."""
+
+_POINT_BEFORE = {E.CONFIRM: "confirmed:before", E.EXPIRE: "expired:before", E.FINALIZE: "done:before"}
+_POINT_AFTER = {
+    E.SEND: "submitted:after",
+    E.CONFIRM: "confirmed:after",
+    E.EXPIRE: "expired:after",
+    E.FORK: "forked:after",
+    E.FINALIZE: "done:after",
+    E.FAIL: "failed:after",
+    E.ABANDON: "abandoned:after",
+}
+
+
+@dataclass(slots=True)
+class _Course:
+    """What one call of `drive` remembers of the current attempt; losing it costs a repetition, never a trade."""
+
+    attempt: int = 0
+    fresh: bool = False
+    """Journalled by this very call, so never sent before."""
+    sends: int = 0
+    last_send_s: float | None = None
+    rejected: bool = False
+    seen_slot: Slot = 0
+    failures: int = 0
+
+    def onto(self, attempt: int, *, fresh: bool) -> None:
+        """Begin anew with another attempt."""
+        self.attempt, self.fresh, self.sends = attempt, fresh, 0
+        self.last_send_s, self.rejected, self.seen_slot, self.failures = None, False, 0, 0
+
+
+class TradeDriver:
+    """
+    Drives intents; one instance serves all of them, and holds nothing about any.
+
+    Args of the constructor:
+        on_step: Told each record after its step was committed.
+        on_send: Told each new attempt just before its first byte leaves.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        executor: Executor,
+        clock: Clock,
+        settings: ExecutionSettings,
+        genesis_hash: str,
+        on_step: Callable[[IntentRecord], None] | None = None,
+        on_send: Callable[[Attempt], None] | None = None,
+    ) -> None:
+        self._ledger, self._executor, self._clock, self._settings = ledger, executor, clock, settings
+        self._genesis_hash = genesis_hash
+        self._on_step, self._on_send = on_step, on_send
+
+    async def drive(
+        self, record: IntentRecord, ownership: Ownership, *, may_attempt: Callable[[], bool]
+    ) -> IntentRecord:
+        """
+        Return the record once it is terminal. May be cancelled at any await: what is open stays journalled.
+
+        Args:
+            record: As read under `ownership`.
+            ownership: Under which every move is written; never looked up anew.
+            may_attempt: False while draining: an attempt in flight is followed, a new one is not made.
+
+        Raises:
+            Fenced: Another holder owns the shard: stop.
+            FatalError: See there.
+        """
+        course = _Course(attempt=record.attempt)
+        while True:
+            step = next_step(
+                record,
+                now_ms=self._clock.now_ms(),
+                entry_max_age_ms=round(self._settings.entry_max_age_s * 1000),
+                entry_max_attempts=self._settings.entry_max_attempts,
+                may_attempt=may_attempt(),
+            )
+            match step:
+                case Finished():
+                    return record
+                case Abandon(reason):
+                    record = await self._move(record, ownership, E.ABANDON, reason=reason)
+                case NewAttempt():
+                    record = await self._attempt(record, ownership, course, may_attempt)
+                case Follow():
+                    record = await self._follow(record, ownership, course)
+
+    # --- no attempt is alive
+    async def _attempt(
+        self, record: IntentRecord, ownership: Ownership, course: _Course, may_attempt: Callable[[], bool]
+    ) -> IntentRecord:
+        """Quote, check, sign, journal. No byte leaves here."""
+        try:
+            quote = await self._executor.quote(record.intent)
+            check_quote(record.intent, quote, max_price_impact_bps=self._settings.max_price_impact_bps)
+            attempt = await self._executor.prepare(record, quote, epoch=ownership.epoch, now_ms=self._clock.now_ms())
+        except TemporaryError as error:
+            _log.info("no attempt yet", intent=record.intent.id, error=str(error))
+            wait_s = error.retry_after_s if isinstance(error, QuoteUnavailable) else 0.0
+            await self._clock.sleep(max(min(wait_s, MAX_RETRY_AFTER_S), self._backoff_s(course)))
+            return record
+        except PermanentError as error:
+            _log.warning("intent given up", intent=record.intent.id, error=str(error))
+            return await self._move(record, ownership, E.ABANDON, reason=_reason(error))
+        if not may_attempt():
+            return record  # the drain began while the quote was under way: nothing was journalled, nothing was sent
+        crashpoint.reached("signed:before")
+        moved = await self._move(record, ownership, E.SIGN, new_attempt=attempt)
+        crashpoint.reached("signed:after")
+        ours = moved.current is not None and moved.current.signature == attempt.signature
+        course.onto(moved.attempt, fresh=ours)
+        return moved
+
+    # --- an attempt may be alive
+    async def _follow(self, record: IntentRecord, ownership: Ownership, course: _Course) -> IntentRecord:
+        """Resend if it is time, look once, and move by what is established."""
+        attempt = record.current
+        if attempt is None:
+            raise LedgerCorrupt(f"intent {record.intent.id} is {record.state} without an attempt")
+        if course.attempt != attempt.n:
+            course.onto(attempt.n, fresh=False)
+        if self._should_send(record, attempt, course):
+            sent = await self._send(attempt, course)
+            if sent and record.state is IntentState.SIGNED:
+                return await self._move(record, ownership, E.SEND)
+        try:
+            reading = await self._executor.look(record, case_of(record, attempt, genesis_hash=self._genesis_hash))
+            moved = await self._establish(record, attempt, ownership, course, reading)
+        except TemporaryError as error:
+            _log.debug("unknown yet", intent=record.intent.id, error=str(error))
+            moved = None
+        if moved is None:
+            await self._clock.sleep(self._settings.poll_interval_s)
+            return record
+        return moved
+
+    def _should_send(self, record: IntentRecord, attempt: Attempt, course: _Course) -> bool:
+        if record.state is IntentState.CONFIRMED or course.seen_slot > attempt.blockhash_slot + HOPELESS_SLOTS:
+            return False
+        if course.rejected and record.intent.purpose is Purpose.ENTRY:
+            return False  # it would only land to fail, for a fee; rule E ends it. An exit cannot wait that long.
+        return resend_is_due(
+            now_s=self._clock.monotonic_s(),
+            last_send_s=course.last_send_s,
+            interval_s=self._settings.resend_interval_s,
+        )
+
+    async def _send(self, attempt: Attempt, course: _Course) -> bool:
+        """Hand over the journalled bytes; return whether a node took them. Never a new transaction."""
+        first = course.fresh and course.sends == 0
+        if first and self._on_send is not None:
+            self._on_send(attempt)
+        course.last_send_s = self._clock.monotonic_s()
+        course.sends += 1
+        crashpoint.reached("send:before")
+        try:
+            await self._executor.send(attempt, first=first)
+        except SendRejected as error:
+            _log.info("a node rejects the transaction", intent=attempt.intent_id, error=str(error))
+            course.rejected = True
+            return False
+        except TemporaryError as error:
+            _log.info("send: outcome unknown", intent=attempt.intent_id, error=str(error))
+            return False
+        finally:
+            crashpoint.reached("send:after")
+        return True
+
+    async def _establish(
+        self, record: IntentRecord, attempt: Attempt, ownership: Ownership, course: _Course, reading: Reading
+    ) -> IntentRecord | None:
+        """Return the record after what the reading establishes; None if that is nothing."""
+        answer = reading.answer
+        if answer is None:
+            return None
+        course.seen_slot = max(course.seen_slot, answer.context_slot)
+        case = case_of(record, attempt, genesis_hash=self._genesis_hash)
+        event = read_status(record.state, case, answer)
+        match event:
+            case E.CONFIRM | E.FINALIZE | E.FAIL:
+                fill = await self._executor.fill(record, finalized=event is not E.CONFIRM)
+                status = answer.status
+                assert status is not None
+                if fill is None or (event is E.FAIL) is not _moved_nothing(fill):
+                    return None  # not shown yet, or shown by a node on another fork
+                return await self._move(
+                    record, ownership, event, fill=fill, confirmed_slot=status.slot, reason=status.error
+                )
+            case E.FORK:
+                _log.warning("a confirmed trade was forked away", intent=record.intent.id)
+                moved = await self._move(record, ownership, E.FORK)
+                course.last_send_s = None  # its bytes are still valid: send them at once
+                return moved
+        if answer.status is not None or record.state is IntentState.CONFIRMED or not reading.expiry:
+            return None
+        newest = max(piece.answer.context_slot for piece in reading.expiry)
+        strict = providers_needed(
+            blockhash_slot=attempt.blockhash_slot,
+            context_slot=newest,
+            amount_lamports=0,
+            above_lamports=0,
+            providers=self._settings.expiry_proof.providers,
+        )
+        proof = prove_expiry(replace(case, providers_needed=max(strict, reading.providers_needed)), reading.expiry)
+        if isinstance(proof, Unproven):
+            _log.info("expiry unproven", intent=record.intent.id, reason=proof.reason)
+            return None
+        return await self._move(record, ownership, E.EXPIRE)
+
+    # --- the journal
+    async def _move(
+        self,
+        record: IntentRecord,
+        ownership: Ownership,
+        event: IntentEvent,
+        *,
+        new_attempt: Attempt | None = None,
+        fill: Fill | None = None,
+        confirmed_slot: Slot | None = None,
+        reason: str = "",
+    ) -> IntentRecord:
+        """
+        Write one move; return the record as it stands afterwards.
+
+        If the compare fails the record is read again: somebody else, or our own commit whose answer was lost, was there
+        before. What it says then is the truth to go on from.
+        """
+        move = Move(
+            intent_id=record.intent.id,
+            state=record.state,
+            attempt=record.attempt,
+            event=event,
+            at_ms=self._clock.now_ms(),
+            new_attempt=new_attempt,
+            fill=fill,
+            confirmed_slot=confirmed_slot,
+            reason=reason,
+        )
+        if event in _POINT_BEFORE:
+            crashpoint.reached(_POINT_BEFORE[event])
+        moved = await self._persist(lambda: self._ledger.move(move, ownership=ownership))
+        if moved is None:
+            again = await self._persist(lambda: self._ledger.intent(record.intent.id))
+            if again is None:
+                raise LedgerCorrupt(f"intent {record.intent.id} vanished from the ledger")
+            moved = again
+        if event in _POINT_AFTER:
+            crashpoint.reached(_POINT_AFTER[event])
+        if self._on_step is not None:
+            self._on_step(moved)
+        return moved
+
+    async def _persist(self, act: Callable[[], Awaitable[T]]) -> T:
+        """Repeat until the ledger answers: until then nothing else is done, so nothing is sent that is not journalled."""
+        for n in range(1_000_000):
+            try:
+                return await act()
+            except LedgerUnavailable as error:
+                _log.warning("the ledger cannot be reached", error=str(error))
+                await self._clock.sleep(BACKOFF_S[min(n, len(BACKOFF_S) - 1)])
+        raise LedgerUnavailable("the ledger never came back")
+
+    def _backoff_s(self, course: _Course) -> float:
+        course.failures += 1
+        return BACKOFF_S[min(course.failures, len(BACKOFF_S) - 1)]
+
+
+def _moved_nothing(fill: Fill) -> bool:
+    return fill.base_delta == 0 and fill.quote_delta == 0
+
+
+def _reason(error: PermanentError) -> str:
+    """Return a CamelCase reason with its message."""
+    text = str(error)
+    return text if ":" in text and text.split(":")[0].isalnum() else f"{type(error).__name__}: {text}"
