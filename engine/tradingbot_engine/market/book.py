@@ -35,6 +35,8 @@ SLOTS = "slots"
 """Key of the slot subscription, the feed's pulse."""
 WALL_TICK_MS = 1000
 UNREADABLE_PAUSE_S = 5.0
+MAX_JUMP_SLOTS = 1_000_000
+"""About five days: a number further ahead is nonsense, and believing it would move event time for good."""
 FIRST_REFILL_MS = 10 * BAR_MS
 """How far back the first refill reaches: over the time between the loading of old bars and the first live price."""
 
@@ -180,6 +182,7 @@ class PoolBook:
             return []
         try:
             write = vault_write(result, mint if vault is Vault.BASE else watched.pool.quote_mint)
+            self._plausible(write.slot)
         except Malformed:
             # Whatever it was, this vault was written, and we do not know what is in it now.
             self._doubt(mint, watched, "Malformed")
@@ -197,6 +200,7 @@ class PoolBook:
 
     def _slot_seen(self, result: Any, now_s: float) -> list[MarketEvent]:
         seen = slot_seen(result)
+        self._plausible(seen.slot)
         self._staleness.proof(now_s)
         last, self._slot, self._last_slot = self._slot, seen.slot, seen.slot
         if last is not None and seen.parent > last:
@@ -219,6 +223,10 @@ class PoolBook:
                 self._doubt(mint, watched, "OneVaultTold")
                 self._want(mint, at_slot)
         return events
+
+    def _plausible(self, slot: Slot) -> None:
+        if self._last_slot and slot > self._last_slot + MAX_JUMP_SLOTS:
+            raise Malformed("a slot from nowhere")
 
     def _hole(self, parent: Slot) -> None:
         self.counts["holes"] += 1

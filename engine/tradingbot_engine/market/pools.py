@@ -36,6 +36,8 @@ from tradingbot_engine.rpc.pool import RpcPool
 from tradingbot_engine.rpc.websocket import Connected, Lost, NodeStream, Subscription
 from tradingbot_engine.settings import EngineSettings
 
+__all__ = ["PoolFeed", "build_feed", "resolve_tokens"]
+
 POOLS_PER_READ = 50
 """Two vaults each: 100 accounts, what validators allow in one call."""
 REPAIR_PAUSE_S = (0.05, 2.0)
