@@ -1,6 +1,7 @@
 """`tradingbot`: the command people type."""
 
 import os
+import re
 import sys
 from typing import Any
 
@@ -10,6 +11,7 @@ from tradingbot_operator import __version__
 from tradingbot_operator.errors import UserError
 
 FILES = click.Path(allow_dash=True)  # missing files are told by the commands, all at once
+SCENARIOS = ("Calm", "Trend", "Viral", "RugPull", "Dead")
 DEBUG_VARIABLE = "TRADINGBOT_DEBUG"
 
 
@@ -34,6 +36,18 @@ class Commands(click.Group):
                 raise
             click.echo(f"tradingbot: {type(error).__name__}: {error} (--debug shows where)", err=True)
             sys.exit(1)
+
+
+class Duration(click.ParamType[float]):
+    """A time such as 90, 90s, 5m or 2h, in seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)?", str(value).strip())
+        if match is None or float(match[1]) == 0:
+            self.fail(f"{value!r} is no time: write 60s, 5m or 2h", param, ctx)
+        return float(match[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2] or "s"]
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -76,6 +90,66 @@ def init_command(file: str) -> None:
         return
     init(file)
     click.echo(f"wrote {file}; next: tradingbot run -f {file}")
+
+
+@main.command("run")
+@click.option("-f", "--file", "files", multiple=True, required=True, type=FILES, help="File, directory, or -.")
+@click.option("--speed", type=click.FloatRange(0.1, 3600), help="Play the market of localnet this many times as fast.")
+@click.option("--duration", type=Duration(), help="Drain and end after this time: 60s, 5m, 2h.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", help="json: one summary, nothing else.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Seed of localnet's market.")
+@click.option("--replay", type=click.Path(), help="A recorded price series (CSV or JSON) drives localnet's market.")
+@click.option("--scenario", type=click.Choice(SCENARIOS), help="What localnet's traders do.")
+@click.option("--slot-ms", type=click.IntRange(5, 60_000), help="Wall time of localnet's slots.")
+@click.option("--faults", type=click.Path(), help="Faults that localnet injects, JSON.")
+@click.option("--state-dir", type=click.Path(file_okay=False), help="Where the bot lives; a second run resumes it.")
+@click.option("--secrets", type=click.Path(), help="Directory with Secrets: DIR/<secret>/<key>.")
+def run_command(**options: Any) -> None:
+    """
+    Run a bot on this machine, with localnet if its manifest says so.
+
+    Ctrl-C drains: no new signals, trades in flight are followed to their end. Exit codes: 0 drained, 1 failed, 2 bad
+    input, 3 stopped with trades still open (they are journalled, the next run follows them).
+    """
+    from tradingbot_operator.commands.run import RunOptions, run
+
+    duration = options.pop("duration")
+    sys.exit(run(RunOptions(duration_s=duration, **options)))
+
+
+@main.command("audit")
+@click.option("-f", "--file", "files", multiple=True, type=FILES, help="Manifest of the bot.")
+@click.option("--state-dir", type=click.Path(file_okay=False), help="Where the bot lives.")
+@click.option("--rpc", help="Node to ask; default: the bot's own.")
+@click.option("--ledger", help="Ledger to compare with, postgresql://… or a SQLite file; default: the bot's own.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text")
+def audit_command(
+    files: tuple[str, ...], state_dir: str | None, rpc: str | None, ledger: str | None, output: str
+) -> None:
+    """Prove from the chain alone that no trade was lost and none doubled. Exit code 0 only if so."""
+    from tradingbot_operator.commands.audit import audit, find_state_dir
+
+    sys.exit(audit(find_state_dir(files, state_dir), rpc=rpc, ledger=ledger, output=output))
+
+
+@main.command("reset-tier")
+@click.argument("name", required=False)
+@click.option("-f", "--file", "files", multiple=True, type=FILES, help="Manifest of the bot.")
+@click.option("--namespace", default="default", show_default=True, help="Namespace of NAME.")
+@click.option("--state-dir", type=click.Path(file_okay=False), help="Where the bot lives.")
+@click.option("--reason", required=True, help="Why; kept in the ledger's journal.")
+def reset_tier_command(
+    name: str | None, files: tuple[str, ...], namespace: str, state_dir: str | None, reason: str
+) -> None:
+    """Clear the drawdown tier of the bot NAME (or -f FILE, or --state-dir DIR); it may trade again."""
+    from tradingbot_operator.commands.audit import find_state_dir
+    from tradingbot_operator.commands.reset_tier import reset_tier
+    from tradingbot_operator.local.state_dir import default_path
+
+    if name is not None and (files or state_dir):
+        raise click.UsageError("name the bot once: NAME, -f FILE or --state-dir DIR")
+    place = str(default_path(namespace, name)) if name is not None else state_dir
+    sys.exit(reset_tier(find_state_dir(files, place), reason))
 
 
 @main.command("completion")

@@ -1,0 +1,166 @@
+"""A manifest as the engine's settings: pure, so that every field's way to the engine can be seen and tested."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from tradingbot_operator.crd.v1alpha1 import TradingBot, TradingBotSpec, effective_cluster, effective_risk
+from tradingbot_operator.local.chain import Chain
+
+BASE_UNITS = {"SOL": 10**9, "USDC": 10**6}
+ENGINE_SHARDS = 1
+"""One engine owns all tokens until members share them."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Files of this machine that the engine reads and writes; `sqlite` is None with PostgreSQL."""
+
+    sqlite: str | None
+    wallet_key: str | None
+    admin_port: str
+    admin_token: str
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What the manifest only names: addresses and keys, taken from Secrets or from localnet."""
+
+    chain: Chain
+    wallet_address: str
+    ledger_url: str | None = None
+    swap_api_key: str | None = None
+
+
+def render(bot: TradingBot, *, places: Places, resolved: Resolved, cluster_id: str, generation: int) -> dict[str, Any]:
+    """
+    Return the engine's settings, ready to be written as JSON; they hold secrets.
+
+    Args:
+        bot: A sound manifest.
+        places: Files of this machine.
+        resolved: Addresses and keys that the manifest names.
+        cluster_id: Where the engine runs; a ledger that another place holds is refused.
+        generation: Of what may change while it runs; the newest wins.
+    """
+    spec, chain = bot.spec, resolved.chain
+    settings: dict[str, Any] = {
+        "bot": {
+            "name": bot.metadata.name,
+            "namespace": bot.metadata.namespace,
+            "mode": spec.mode,
+            "cluster": effective_cluster(spec),
+            "cluster_id": cluster_id,
+            "generation": generation,
+            "paused": spec.paused,
+            "shards": ENGINE_SHARDS,
+        },
+        "wallet": {"address": resolved.wallet_address, "key_file": places.wallet_key},
+        "rpc": {
+            "endpoints": [vars(node) for node in chain.nodes],
+            "request_timeout_s": spec.rpc.timeout_milliseconds / 1000,
+            "max_in_flight": spec.rpc.max_in_flight,
+        },
+        "market": _market(spec, chain),
+        "strategies": strategies(spec),
+        "risk": risk(spec),
+        "execution": _execution(spec, resolved),
+        "ledger": {"url": resolved.ledger_url} if resolved.ledger_url else {"sqlite_path": places.sqlite},
+        "queue": {
+            "max_size": spec.queue.max_size,
+            "deadline_ms": spec.queue.deadline_milliseconds,
+            "warning_threshold": spec.queue.warning_threshold,
+            "critical_threshold": spec.queue.critical_threshold,
+        },
+        "shutdown": {
+            "trade_timeout_s": spec.shutdown.trade_timeout_seconds,
+            "force_timeout_s": spec.shutdown.force_timeout_seconds,
+        },
+        "admin": {
+            "host": "127.0.0.1",
+            "port": 0,
+            "port_file": places.admin_port,
+            "token_file": places.admin_token,
+        },
+        "logging": {"level": spec.logging.level, "json_lines": spec.logging.json_lines},
+    }
+    return settings
+
+
+def risk(spec: TradingBotSpec) -> dict[str, Any]:
+    """Return the risk numbers in force, in the engine's shape; capital in base units of the quote."""
+    numbers = effective_risk(spec)
+    return {
+        "profile": spec.risk.profile,
+        "capital": base_units(spec.risk.capital, spec.market.quote),
+        "max_position_percent": numbers.max_position_percent,
+        "max_strategy_percent": numbers.max_strategy_percent,
+        "drawdown": {
+            "warning_percent": numbers.drawdown_warning_percent,
+            "halt_percent": numbers.drawdown_halt_percent,
+            "emergency_percent": numbers.drawdown_emergency_percent,
+        },
+        "daily_loss": {
+            "warning_percent": numbers.daily_loss_warning_percent,
+            "halt_percent": numbers.daily_loss_halt_percent,
+        },
+    }
+
+
+def base_units(amount: float | None, quote: str) -> int | None:
+    """Return an amount of SOL or USDC in lamports or millionths, at least one; None stays None."""
+    if amount is None:
+        return None
+    return max(1, int((Decimal(str(amount)) * BASE_UNITS[quote]).to_integral_value()))
+
+
+def strategies(spec: TradingBotSpec) -> list[dict[str, Any]]:
+    """Return the strategies; those without an allocation share equally what the others leave, up to their limit."""
+    stated = sum(s.allocation_percent or 0.0 for s in spec.strategies)
+    silent = sum(s.allocation_percent is None for s in spec.strategies)
+    limit = effective_risk(spec).max_strategy_percent
+    share = min(limit, (100.0 - stated) / silent) if silent else 0.0
+    return [
+        {
+            "name": s.name,
+            "type": s.type,
+            "allocation_percent": share if s.allocation_percent is None else s.allocation_percent,
+            "parameters": dict(s.parameters),
+        }
+        for s in spec.strategies
+    ]
+
+
+def _market(spec: TradingBotSpec, chain: Chain) -> dict[str, Any]:
+    return {
+        "quote": spec.market.quote,
+        "tokens": [{"mint": t.mint, "symbol": t.symbol or t.mint[:4]} for t in spec.market.tokens],
+        "max_staleness_ms": spec.market.max_staleness_milliseconds,
+        "event_time": chain.event_time,
+        "history_url": chain.history_url,
+        "price_url": chain.price_url,
+    }
+
+
+def _execution(spec: TradingBotSpec, resolved: Resolved) -> dict[str, Any]:
+    execution = spec.execution
+    swap: dict[str, Any] = {"version": execution.swap.version}
+    address = resolved.chain.swap_url or execution.swap.base_url
+    if address:
+        swap["base_url"] = address
+    if resolved.swap_api_key:
+        swap["api_key"] = resolved.swap_api_key
+    return {
+        "swap": swap,
+        "mark": execution.mark,
+        "max_slippage_bps": effective_risk(spec).max_slippage_bps,
+        "priority_fee": {
+            "level": execution.priority_fee.level,
+            "max_lamports": execution.priority_fee.max_lamports,
+        },
+        "commitment": execution.commitment,
+        "expiry_proof": {
+            "providers": execution.expiry_proof.providers,
+            "above_lamports": execution.expiry_proof.above_lamports,
+        },
+    }

@@ -1,0 +1,396 @@
+"""
+The runner: localnet and one engine as processes, kept running, and stopped in the order that loses nothing.
+
+Start: orphans of a killed run are ended, localnet, money for its wallet, settings, engine. Stop: the engine drains while
+localnet still serves, then the audit asks the chain, then localnet goes.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from tradingbot_operator.crd.v1alpha1 import TradingBot, effective_cluster
+from tradingbot_operator.errors import BadInput, Failed
+from tradingbot_operator.local import faucet
+from tradingbot_operator.local.admin import AdminPort, AdminUnreachable
+from tradingbot_operator.local.audit import AUDIT_S, ask_audit
+from tradingbot_operator.local.board import Board
+from tradingbot_operator.local.chain import Chain, localnet_chain
+from tradingbot_operator.local.localnet import LocalnetOptions, localnet_command, remember, wait_for_line
+from tradingbot_operator.local.process import ENGINE, Backoff, Child, how_it_ended, last_lines
+from tradingbot_operator.local.render import Places, Resolved, base_units, render, risk
+from tradingbot_operator.local.state_dir import StateDir, write_private
+from tradingbot_operator.local.supplies import Supplies
+
+POLL_S = 0.5
+LEAST_FUNDS_SOL = 100
+FUND_S = 30.0
+LOCALNET_END_S = 15.0
+QUIT_S = 3.0
+BAD_SETTINGS = 2
+"""The engine's exit code for settings that no restart makes better."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    exit_code: int
+    audit: dict[str, Any] | None
+
+
+class Supervisor:
+    """Runs one bot until told to stop."""
+
+    def __init__(
+        self,
+        *,
+        bot: TradingBot,
+        supplies: Supplies,
+        state: StateDir,
+        localnet: LocalnetOptions | None,
+        duration_s: float | None,
+        board: Board,
+        session: aiohttp.ClientSession,
+        engine: tuple[str, ...] = ENGINE,
+        reload: Callable[[], TradingBot | None] | None = None,
+    ) -> None:
+        self._bot, self._supplies, self._state, self._options = bot, supplies, state, localnet
+        self._duration_s, self._board, self._session, self._engine_command = duration_s, board, session, engine
+        self._reload = reload
+        self._admin = AdminPort(port_file=state.admin_port, token_file=state.admin_token, session=session)
+        self._stop, self._quit = asyncio.Event(), asyncio.Event()
+        self._engine: Child | None = None
+        self._localnet: Child | None = None
+        self._chain: Chain | None = supplies.chain
+        self._failure: Exception | None = None
+
+    # --- from outside
+    def stop(self, why: str) -> None:
+        """Drain; asking again changes nothing."""
+        if not self._stop.is_set():
+            self._board.stopping = why
+            self._board.say(f"draining ({why}): no new signals, following trades in flight to their end")
+            self._stop.set()
+        else:
+            self._board.say("still draining; SIGQUIT (Ctrl-\\) leaves at once, trades stay journalled")
+
+    def quit(self) -> None:
+        """Leave at once: what is open stays journalled for the next run."""
+        self.stop("SIGQUIT")
+        self._quit.set()
+
+    async def run(self) -> Outcome:
+        """
+        Run until stopped, and return how it ended.
+
+        Raises:
+            BadInput: The engine refuses its settings.
+            Failed: Something needed cannot be had.
+        """
+        await asyncio.to_thread(self._end_orphans)
+        self._state.admin_port.unlink(missing_ok=True)
+        loops: list[asyncio.Task[None]] = []
+        audit: dict[str, Any] | None = None
+        code = 1
+        try:
+            started = await self._unless_stopped(self._start())
+            if started:
+                work = [self._keep_engine(), self._poll(), self._end_in_time()]
+                work += [self._keep_localnet()] if self._localnet else []
+                work += [self._follow_manifest()] if self._reload else []
+                loops = [asyncio.create_task(loop) for loop in work]
+                for loop in loops:
+                    loop.add_done_callback(self._loop_ended)
+                await self._stop.wait()
+            code = await self._drain()
+            if self._failure is None and not self._quit.is_set():
+                audit = await self._audit() if started else None
+        finally:
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+            await self._end_children()
+        if self._failure is not None:
+            raise self._failure
+        return Outcome(code, audit)
+
+    # --- start
+    def _end_orphans(self) -> None:
+        """End what a killed run left: two engines must never trade from one ledger, nor two localnets write one bank."""
+        for role, process in sorted(self._state.recorded().items()):
+            self._board.say(f"ending the {role} (pid {process.pid}) that an earlier run left behind")
+            process.end(patience_s=LOCALNET_END_S if role == "localnet" else 0)
+            self._state.record(role, None)
+
+    async def _start(self) -> None:
+        if self._options is not None:
+            await self._start_localnet(port=None)
+            await self._fund()
+        self._configure()
+
+    async def _unless_stopped(self, work: Any) -> bool:
+        """Await `work`, but not longer than until the stop; return whether it was done."""
+        task, stop = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
+        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if not task.done():
+            task.cancel()
+        results = await asyncio.gather(task, return_exceptions=True)
+        if isinstance(results[0], asyncio.CancelledError):
+            return False
+        if isinstance(results[0], BaseException):
+            raise results[0]
+        return True
+
+    async def _start_localnet(self, *, port: int | None) -> None:
+        assert self._options is not None
+        command = localnet_command(
+            self._options,
+            state_dir=self._state.localnet,
+            parent_pid=os.getpid(),
+            port=port,
+            engine=self._engine_command,
+        )
+        remember(self._state, self._options)
+        self._localnet = Child.start("localnet", command, state=self._state, stdout=self._state.localnet_out)
+        line = await wait_for_line(self._localnet, self._state.localnet_out, log=self._state.log("localnet"))
+        self._chain = localnet_chain(line)
+        self._board.say(f"localnet serves {len(self._chain.nodes)} nodes, the first at {self._chain.nodes[0].url}")
+
+    async def _fund(self) -> None:
+        """Give a wallet that has nothing its play money; one that traded keeps what it has."""
+        assert self._chain is not None
+        url, address = self._chain.nodes[0].url, self._supplies.wallet_address
+        funded = self._state.path / "funded"
+        if funded.exists():
+            return
+        capital = base_units(self._bot.spec.risk.capital, "SOL") if self._bot.spec.market.quote == "SOL" else None
+        lamports = max(LEAST_FUNDS_SOL * faucet.LAMPORTS_PER_SOL, (capital or 0) * 3 // 2)
+        await faucet.fund(self._session, url, address, lamports=lamports, patience_s=FUND_S)
+        write_private(funded, address)
+        self._board.say(f"the faucet gave wallet {address} {lamports / faucet.LAMPORTS_PER_SOL:g} SOL of play money")
+
+    def _configure(self) -> None:
+        """Write the engine's settings; a change of what may change while it runs gives a new generation."""
+        assert self._chain is not None
+        remembered = self._state.claim_for(self._bot, fingerprint(self._bot))
+        places = Places(
+            sqlite=str(self._state.ledger),
+            wallet_key=self._supplies.wallet_key,
+            admin_port=str(self._state.admin_port),
+            admin_token=str(self._state.admin_token),
+        )
+        resolved = Resolved(
+            chain=self._chain,
+            wallet_address=self._supplies.wallet_address,
+            ledger_url=self._supplies.ledger_url,
+            swap_api_key=self._supplies.swap_api_key,
+        )
+        settings = render(
+            self._bot,
+            places=places,
+            resolved=resolved,
+            cluster_id=f"laptop-{remembered['id']}",
+            generation=int(remembered["generation"]),
+        )
+        write_private(self._state.engine_config, json.dumps(settings, indent=2))
+
+    # --- kept running
+    async def _keep_engine(self) -> None:
+        backoff = Backoff()
+        command = (*self._engine_command, "run", "--config", str(self._state.engine_config))
+        while not self._stop.is_set():
+            self._state.admin_port.unlink(missing_ok=True)
+            began = time.monotonic()
+            self._engine = Child.start("engine", (*command, "--parent-pid", str(os.getpid())), state=self._state)
+            code = await self._engine.wait()
+            if self._stop.is_set():
+                return
+            log = self._state.log("engine")
+            if code == BAD_SETTINGS:
+                raise BadInput(f"the engine refuses its settings:\n{last_lines(log, count=10)}")
+            self._board.engine_ended()
+            self._board.restarts += 1
+            pause_s = backoff.after(time.monotonic() - began)
+            self._board.say(f"the engine ended ({how_it_ended(code)}), starting it again in {pause_s:g} s; log: {log}")
+            await asyncio.sleep(pause_s)
+
+    async def _keep_localnet(self) -> None:
+        backoff = Backoff()
+        while not self._stop.is_set():
+            assert self._localnet is not None
+            began = time.monotonic()
+            code = await self._localnet.wait()
+            pause_s = backoff.after(time.monotonic() - began)
+            log = self._state.log("localnet")
+            self._board.say(f"localnet ended ({how_it_ended(code)}), starting it again in {pause_s:g} s; log: {log}")
+            await asyncio.sleep(pause_s)
+            before = self._chain
+            port = _port(before.nodes[0].url) if before else None
+            try:
+                await self._start_localnet(port=port)
+            except Failed as error:
+                self._board.say(str(error))
+                continue
+            if self._chain != before and not self._stop.is_set():
+                self._configure()
+                if self._engine is not None:
+                    self._board.say("localnet moved to other ports: starting the engine again")
+                    await self._engine.end(patience_s=QUIT_S, first=signal.SIGQUIT)
+
+    async def _poll(self) -> None:
+        while True:
+            await self._ask_status()
+            await asyncio.sleep(POLL_S)
+
+    async def _ask_status(self) -> None:
+        try:
+            self._board.take(await self._admin.status())
+        except AdminUnreachable:
+            self._board.answers = False
+
+    async def _end_in_time(self) -> None:
+        """The duration counts from the engine's first answer, so that a slow start takes nothing of it."""
+        if self._duration_s is None:
+            await self._stop.wait()
+            return
+        limit = time.monotonic() + 60.0
+        while not self._board.status and time.monotonic() < limit:
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(self._duration_s)
+        self.stop(f"--duration of {self._duration_s:g} s is over")
+
+    async def _follow_manifest(self) -> None:
+        """Apply an edited manifest: what may change while it runs at once, the rest at the next start."""
+        assert self._reload is not None
+        while True:
+            await asyncio.sleep(1.0)
+            bot = await asyncio.to_thread(self._reload)
+            if bot is None:
+                continue
+            if fixed_part(bot) != fixed_part(self._bot):
+                self._board.say("the manifest changed in a part that needs a new start: stop, and run again")
+                continue
+            self._bot = bot
+            self._configure()
+            generation = int(self._state.remembered()["generation"])
+            try:
+                await self._admin.live(generation=generation, paused=bot.spec.paused, risk=risk(bot.spec))
+                self._board.say(f"the changed manifest is in force (generation {generation})")
+            except AdminUnreachable as error:
+                self._board.say(f"the engine did not take the changed manifest, its next start will: {error}")
+
+    def _loop_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = error if isinstance(error, Exception) else Failed(str(error))
+            self.stop(str(error) if isinstance(error, BadInput | Failed) else f"{type(error).__name__}: {error}")
+
+    # --- stop
+    async def _drain(self) -> int:
+        """Drain the engine and return the run's exit code."""
+        engine = self._engine
+        if engine is None or engine.ended:
+            return 3 if self._open_intents() else (1 if self._failure else 0)
+        shutdown = self._bot.spec.shutdown
+        began = time.monotonic()
+        asked = False
+        while not engine.ended and not self._quit.is_set():
+            if time.monotonic() - began > shutdown.trade_timeout_seconds + 2:
+                break
+            try:
+                if not asked:
+                    await self._admin.drain()
+                    asked = True
+                status = await self._admin.status()
+                self._board.take(status)
+                if status.get("phase") == "STOPPED":
+                    break
+            except AdminUnreachable:
+                engine.send(signal.SIGTERM)  # the same drain, for an engine whose admin port does not answer
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._quit.wait(), 0.2)
+        if self._quit.is_set():
+            code = await engine.end(patience_s=QUIT_S, first=signal.SIGQUIT)
+        else:
+            left_s = shutdown.force_timeout_seconds - (time.monotonic() - began)
+            ending = asyncio.create_task(engine.end(patience_s=max(left_s, 1.0)))
+            quitting = asyncio.create_task(self._quit.wait())
+            await asyncio.wait({ending, quitting}, return_when=asyncio.FIRST_COMPLETED)
+            quitting.cancel()
+            if not ending.done():
+                engine.send(signal.SIGQUIT)
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(asyncio.shield(ending), QUIT_S)
+                engine.send(signal.SIGKILL)
+            code = await ending
+        self._board.answers = False
+        if code in (0, 3):
+            return code
+        self._board.say(f"the engine did not drain ({how_it_ended(code)}); log: {self._state.log('engine')}")
+        return 3 if self._open_intents() else 1
+
+    def _open_intents(self) -> int:
+        left = self._board.status.get("openIntents")
+        return left if isinstance(left, int) else 0
+
+    async def _audit(self) -> dict[str, Any] | None:
+        """Ask the chain what became of every trade; a paper bot has none there."""
+        if self._bot.spec.mode == "Paper" or self._chain is None:
+            return None
+        self._board.say("asking the chain what became of every trade")
+        ended = asyncio.create_task(self._quit.wait())
+        asking = asyncio.create_task(
+            ask_audit(self._state, rpc=self._audit_node(), engine=self._engine_command, limit_s=AUDIT_S)
+        )
+        await asyncio.wait({ended, asking}, return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()
+        if not asking.done():
+            asking.cancel()
+        results = await asyncio.gather(asking, return_exceptions=True)
+        if isinstance(results[0], Failed):
+            self._board.say(str(results[0]))
+        return None if isinstance(results[0], BaseException) else results[0]
+
+    def _audit_node(self) -> str | None:
+        """Return localnet's last node, which faults leave alone; elsewhere the settings name the nodes."""
+        return self._chain.nodes[-1].url if self._chain and self._options else None
+
+    async def _end_children(self) -> None:
+        if self._engine is not None and not self._engine.ended:
+            await self._engine.end(patience_s=0)
+        if self._localnet is not None and not self._localnet.ended:
+            await self._localnet.end(patience_s=LOCALNET_END_S)
+        self._supplies.forget()
+
+
+def fingerprint(bot: TradingBot) -> str:
+    """Return a short hash of what may change while a bot runs."""
+    live = json.dumps({"paused": bot.spec.paused, "risk": risk(bot.spec)}, sort_keys=True)
+    return hashlib.sha256(live.encode()).hexdigest()[:16]
+
+
+def fixed_part(bot: TradingBot) -> dict[str, Any]:
+    """Return what cannot change while a bot runs: all but the pause and the risk numbers, capital excepted."""
+    data = bot.spec.model_dump(by_alias=True, exclude={"paused"})
+    data["risk"] = {"capital": bot.spec.risk.capital}
+    return {
+        "spec": data,
+        "name": bot.metadata.name,
+        "namespace": bot.metadata.namespace,
+        "cluster": effective_cluster(bot.spec),
+    }
+
+
+def _port(url: str) -> int | None:
+    port = url.rstrip("/").rpartition(":")[2].partition("/")[0]
+    return int(port) if port.isdigit() else None

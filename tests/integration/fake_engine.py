@@ -1,0 +1,144 @@
+"""
+A stand-in for `python -m tradingbot_engine` in tests of the runner: a child that answers, hangs or crashes as told.
+
+It trades nothing; what it is told stands in $FAKE (JSON), read anew at each start. The real engine is tried in
+test_run_localnet.py.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+TOLD = json.loads(Path(os.environ["FAKE"]).read_text()) if os.path.exists(os.environ["FAKE"]) else {}
+ARGS = sys.argv[2:]
+STATE = {"phase": "READY", "signals": {"total": 7, "refused": {}}, "openIntents": TOLD.get("open", 0)}
+
+
+def option(name):
+    return ARGS[ARGS.index(name) + 1] if name in ARGS else None
+
+
+def watch_parent(then):
+    def watch():
+        while os.getppid() == int(option("--parent-pid")):
+            time.sleep(0.1)
+        then()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def note(event):
+    with open(os.environ["FAKE"] + ".log", "a") as log:
+        log.write(json.dumps({"event": event, "role": sys.argv[1], "pid": os.getpid(), "args": ARGS}) + "\n")
+
+
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+    def answer(self, data, status=200):
+        body = json.dumps(data).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class Admin(Handler):
+    def serve(self):
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return self.answer({"error": "a bearer token is needed"}, 401)
+        length = int(self.headers.get("Content-Length") or 0)
+        body = json.loads(self.rfile.read(length)) if length else None
+        if self.path.startswith("/v1/drain"):
+            note("drain")
+            if not TOLD.get("never_drains"):
+                STATE["phase"] = "DRAINING"
+                threading.Timer(TOLD.get("drain_s", 0), lambda: STATE.update(phase="STOPPED")).start()
+        if self.path == "/v1/live":
+            note(f"live {json.dumps(body, sort_keys=True)}")
+        return self.answer(STATE)
+
+    do_GET = do_POST = do_PUT = serve  # noqa: N815  # the base class's names
+
+
+class Node(Handler):
+    def do_POST(self):
+        call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if call["method"] == "requestAirdrop":
+            note("airdrop")
+            STATE["lamports"] = call["params"][1]
+        self.answer({"jsonrpc": "2.0", "id": call["id"], "result": {"value": STATE.get("lamports", 0)}})
+
+
+def leave(code):
+    note(f"leaves with {code}")
+    os._exit(code)
+
+
+def run():
+    global TOKEN
+    config = json.loads(Path(option("--config")).read_text())
+    if TOLD.get("bad_settings"):
+        print("risk.capital: must be greater than 0", file=sys.stderr)
+        leave(2)
+    TOKEN = "secret"
+    with open(config["admin"]["token_file"], "w") as file:
+        file.write(TOKEN)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Admin)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with open(config["admin"]["port_file"] + ".new", "w") as file:
+        file.write(str(server.server_address[1]))
+    os.replace(config["admin"]["port_file"] + ".new", config["admin"]["port_file"])
+    code = 3 if TOLD.get("open") else 0
+    if TOLD.get("ignores_sigterm"):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    else:
+        signal.signal(signal.SIGTERM, lambda *_: leave(code))
+    signal.signal(signal.SIGQUIT, lambda *_: leave(code))
+    watch_parent(lambda: leave(0))
+    note("runs")
+    if crashes := TOLD.get("crashes_after_s"):
+        threading.Timer(crashes, lambda: leave(1)).start()
+    while True:
+        time.sleep(0.1)
+
+
+def localnet():
+    if TOLD.get("localnet_fails"):
+        print("no port to be had", file=sys.stderr)
+        leave(1)
+    server = ThreadingHTTPServer(("127.0.0.1", int(option("--port") or 0)), Node)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    signal.signal(signal.SIGTERM, lambda *_: leave(0))
+    watch_parent(lambda: None if TOLD.get("localnet_stays") else leave(0))
+    note("runs")
+    print(
+        json.dumps({"nodes": [{"http": url, "websocket": url.replace("http", "ws")}], "swap": f"{url}/swap"}),
+        flush=True,
+    )
+    while True:
+        time.sleep(0.1)
+
+
+def audit():
+    note("audit")
+    if TOLD.get("audit_fails"):
+        print("the node does not answer", file=sys.stderr)
+        sys.exit(1)
+    print(
+        json.dumps(
+            {"open": TOLD.get("open", 0), "doubled": TOLD.get("doubled", 0), "lost": 0, "phantom": 0, "foreign": 0}
+        )
+    )
+    sys.exit(1 if TOLD.get("doubled") else 0)
+
+
+if __name__ == "__main__":
+    {"run": run, "localnet": localnet, "audit": audit}[sys.argv[1]]()

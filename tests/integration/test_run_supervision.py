@@ -1,0 +1,346 @@
+"""The runner as a process: what it starts, how it stops, what it survives; the engine is a stand-in (fake_engine.py)."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SAMPLE = Path(__file__).parents[2] / "crds" / "samples" / "first-bot.yaml"
+FAKE = Path(__file__).with_name("fake_engine.py")
+PATIENCE_S = 30.0
+
+
+def eventually(check: Callable[[], Any], why: str = "") -> Any:
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if found := check():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"did not happen: {why or check}")
+
+
+class Bench:
+    """Runners that use the stand-in, and what the stand-in noted."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.state = root, root / "state"
+        package = root / "path" / "tradingbot_engine"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("")
+        (package / "__main__.py").write_text(FAKE.read_text())
+        self.manifest = root / "bot.yaml"
+        self.manifest.write_text(SAMPLE.read_text())
+        self.told = root / "told.json"
+        self.running: list[subprocess.Popen[str]] = []
+
+    def tell(self, **what: Any) -> None:
+        self.told.write_text(json.dumps(what))
+
+    def run(self, *args: str, command: str = "run", output: str = "json") -> subprocess.Popen[str]:
+        runner = subprocess.Popen(
+            [sys.executable, "-m", "tradingbot_operator", command, *args]
+            + (
+                ["-f", str(self.manifest), "--state-dir", str(self.state), "--output", output]
+                if not args or command == "run"
+                else []
+            ),
+            env={**os.environ, "PYTHONPATH": str(self.root / "path"), "FAKE": str(self.told), "TRADINGBOT_X": "leaks"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.running.append(runner)
+        return runner
+
+    def noted(self, event: str, role: str = "run") -> list[dict[str, Any]]:
+        log = Path(f"{self.told}.log")
+        lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        return [line for line in lines if line["event"].startswith(event) and line["role"] == role]
+
+    def trading(self) -> dict[str, Any]:
+        """Wait until an engine runs and its admin port is known."""
+        before = len(self.noted("runs"))
+        return eventually(
+            lambda: (
+                (self.state / "admin.port").exists()
+                and len(self.noted("runs")) >= max(1, before)
+                and self.noted("runs")[-1]
+            ),
+            "an engine runs",
+        )
+
+    def end(self) -> None:
+        for runner in self.running:
+            if runner.poll() is None:
+                runner.kill()
+            runner.communicate()
+        log = Path(f"{self.told}.log")
+        for line in log.read_text().splitlines() if log.exists() else []:
+            pid = json.loads(line)["pid"]
+            if alive(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    bench.end()
+
+
+def finish(runner: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
+    out, err = runner.communicate(timeout=PATIENCE_S)
+    lines = out.splitlines()
+    return runner.returncode, json.loads(lines[-1]) if lines else {}, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_drains_the_engine_then_asks_the_audit_then_ends_localnet(bench: Bench, number: signal.Signals):
+    """In this order: the engine needs the chain to finish, the audit needs it to compare. Nothing stays behind."""
+    runner = bench.run()
+    bench.trading()
+    runner.send_signal(number)
+    code, summary, err = finish(runner)
+    assert code == 0, err
+    assert summary["bot"] == "default/first-bot"
+    assert (summary["doubled"], summary["lost"], summary["phantom"], summary["signals"]) == (0, 0, 0, 7)
+    log = [json.loads(line) for line in Path(f"{bench.told}.log").read_text().splitlines()]
+    order = [(line["role"], line["event"]) for line in log]
+    assert order == [
+        ("localnet", "runs"),
+        ("localnet", "airdrop"),
+        ("run", "runs"),
+        ("run", "drain"),
+        ("run", "leaves with 0"),
+        ("audit", "audit"),
+        ("localnet", "leaves with 0"),
+    ]
+    assert not any(alive(line["pid"]) for line in log)
+
+
+def test_json_output_is_one_line_and_nothing_else(bench: Bench):
+    """A script reads it; news go to standard error."""
+    runner = bench.run("--duration", "300ms")
+    out, err = runner.communicate(timeout=PATIENCE_S)
+    assert runner.returncode == 0, err
+    (line,) = out.splitlines()
+    assert set(json.loads(line)) == {
+        "bot", "seconds", "signals", "intents", "filled", "failed", "expired", "abandoned", "open", "doubled", "lost",
+        "phantom", "foreign", "equity_start_lamports", "equity_end_lamports", "restarts", "p50_signal_to_send_ms",
+        "p99_signal_to_send_ms",
+    }  # fmt: skip
+    assert "--duration" in err
+
+
+def test_plain_output_ends_with_the_summary(bench: Bench):
+    """Lines where there is no terminal; the last is the same JSON."""
+    runner = bench.run("--duration", "700ms", output="text")
+    out, _ = runner.communicate(timeout=PATIENCE_S)
+    lines = out.splitlines()
+    assert json.loads(lines[-1])["bot"] == "default/first-bot"
+    assert any("READY" in line for line in lines[:-1])
+    assert any("60 times as fast" in line for line in lines[:-1])
+
+
+def test_a_second_simultaneous_run_is_refused_and_names_the_first(bench: Bench):
+    """Two runners of one ledger are what the lock is for; the first goes on."""
+    first = bench.run()
+    bench.trading()
+    second = bench.run()
+    code, summary, err = finish(second)
+    assert (code, summary) == (1, {})
+    assert f"pid {first.pid}" in err
+    assert first.poll() is None
+    assert len(bench.noted("runs")) == 1
+
+
+def test_a_crashed_engine_is_started_again_and_said_so(bench: Bench):
+    """With growing pauses; the count stands in the summary, signals of the crashed one are kept."""
+    bench.tell(crashes_after_s=1.2)
+    runner = bench.run()
+    eventually(lambda: len(bench.noted("runs")) == 3, "two restarts")
+    bench.tell()
+    runner.send_signal(signal.SIGTERM)
+    code, summary, err = finish(runner)
+    assert code in (0, 1)
+    assert summary["restarts"] >= 2
+    assert summary["signals"] >= 14
+    assert "the engine ended (exit code 1), starting it again in 0.5 s" in err
+    assert "starting it again in 1 s" in err
+
+
+def test_settings_that_the_engine_refuses_are_bad_input(bench: Bench):
+    """A restart makes them no better: exit code 2, with what the engine said."""
+    bench.tell(bad_settings=True)
+    code, summary, err = finish(bench.run())
+    assert (code, summary) == (2, {})
+    assert "risk.capital: must be greater than 0" in err
+    assert "Traceback" not in err
+    assert not any(alive(line["pid"]) for line in bench.noted("runs", "localnet"))
+
+
+def test_localnet_that_does_not_start_is_told_with_its_log(bench: Bench):
+    """Exit code 1 and the reason."""
+    bench.tell(localnet_fails=True)
+    code, _, err = finish(bench.run())
+    assert code == 1
+    assert "localnet did not start (exit code 1)" in err
+    assert "no port to be had" in err
+
+
+def test_kill_9_of_the_runner_leaves_no_orphan_and_the_next_run_resumes(bench: Bench):
+    """Engines notice; what did not is ended before a new engine starts. Wallet and money stay."""
+    bench.tell(localnet_stays=True)
+    runner = bench.run()
+    engine = bench.trading()
+    wallet = (bench.state / "wallet.json").read_text()
+    runner.kill()
+    runner.communicate()
+    eventually(lambda: not alive(engine["pid"]), "the engine notices")
+    orphan = bench.noted("runs", "localnet")[-1]["pid"]
+    assert alive(orphan)
+    bench.tell()
+    code, _, err = finish(bench.run("--duration", "300ms"))
+    assert code == 0
+    assert f"ending the localnet (pid {orphan})" in err
+    assert not alive(orphan)
+    assert (bench.state / "wallet.json").read_text() == wallet
+    assert len(bench.noted("airdrop", "localnet")) == 1
+
+
+def test_an_orphan_engine_that_hangs_is_killed_before_the_next_one_starts(bench: Bench):
+    """SIGSTOP keeps it from noticing; on SQLite two engines must never meet."""
+    runner = bench.run()
+    engine = bench.trading()
+    os.kill(engine["pid"], signal.SIGSTOP)
+    runner.kill()
+    runner.communicate()
+    assert alive(engine["pid"])
+    code, _, err = finish(bench.run("--duration", "300ms"))
+    assert code == 0
+    assert f"ending the engine (pid {engine['pid']})" in err
+    assert not alive(engine["pid"])
+
+
+def test_a_second_ctrl_c_does_not_shorten_the_drain_but_sigquit_does(bench: Bench):
+    """What is open stays journalled: exit code 3."""
+    bench.tell(never_drains=True, open=2)
+    runner = bench.run()
+    bench.trading()
+    runner.send_signal(signal.SIGINT)
+    eventually(lambda: bench.noted("drain"), "the drain begins")
+    runner.send_signal(signal.SIGINT)
+    runner.send_signal(signal.SIGTERM)
+    time.sleep(1.5)
+    assert runner.poll() is None
+    assert alive(bench.noted("runs")[-1]["pid"])
+    began = time.monotonic()
+    runner.send_signal(signal.SIGQUIT)
+    code, summary, err = finish(runner)
+    assert code == 3
+    assert time.monotonic() - began < 15
+    assert "still draining" in err
+    assert summary["open"] == 2
+
+
+def test_a_drain_ends_after_the_trade_timeout_with_trades_open(bench: Bench):
+    """Exit code 3, and the audit's number of what is open."""
+    bench.manifest.write_text(SAMPLE.read_text() + "  shutdown: {tradeTimeoutSeconds: 1, forceTimeoutSeconds: 4}\n")
+    bench.tell(never_drains=True, open=1)
+    runner = bench.run()
+    bench.trading()
+    runner.send_signal(signal.SIGTERM)
+    code, summary, _ = finish(runner)
+    assert (code, summary["open"]) == (3, 1)
+
+
+def test_an_engine_that_does_not_drain_is_killed_after_the_force_timeout(bench: Bench):
+    """It may hang; the ledger holds what was open."""
+    bench.manifest.write_text(SAMPLE.read_text() + "  shutdown: {tradeTimeoutSeconds: 1, forceTimeoutSeconds: 4}\n")
+    bench.tell(never_drains=True, ignores_sigterm=True)
+    runner = bench.run()
+    engine = bench.trading()
+    runner.send_signal(signal.SIGTERM)
+    code, _, err = finish(runner)
+    assert code == 1
+    assert "did not drain (signal SIGKILL)" in err
+    assert not alive(engine["pid"])
+
+
+def test_localnet_that_is_killed_comes_back_on_the_same_ports(bench: Bench):
+    """The engine goes on; its nodes stay where they are."""
+    runner = bench.run()
+    bench.trading()
+    first = json.loads((bench.state / "localnet.json").read_text())
+    os.kill(bench.noted("runs", "localnet")[-1]["pid"], signal.SIGKILL)
+    eventually(lambda: len(bench.noted("runs", "localnet")) == 2, "localnet comes back")
+    eventually(lambda: (bench.state / "localnet.json").read_text().strip(), "it announces itself")
+    assert json.loads((bench.state / "localnet.json").read_text()) == first
+    runner.send_signal(signal.SIGTERM)
+    code, _, err = finish(runner)
+    assert code == 0
+    assert "localnet ended (signal SIGKILL)" in err
+    assert len(bench.noted("runs")) == 1
+
+
+def test_a_doubled_trade_fails_the_run_whatever_the_drain_said(bench: Bench):
+    """The audit's word counts: exit code 1."""
+    bench.tell(doubled=1)
+    code, summary, _ = finish(bench.run("--duration", "300ms"))
+    assert (code, summary["doubled"]) == (1, 1)
+
+
+def test_an_audit_that_cannot_be_done_leaves_its_numbers_empty(bench: Bench):
+    """Null, not 0: nothing was proven. The exit code still says that it drained."""
+    bench.tell(audit_fails=True)
+    code, summary, err = finish(bench.run("--duration", "300ms"))
+    assert (summary["doubled"], summary["lost"], summary["phantom"]) == (None, None, None)
+    assert "the audit could not be done" in err
+    assert code == 0
+
+
+def test_an_edited_manifest_is_applied_while_the_bot_runs(bench: Bench):
+    """The pause within two seconds and without a restart; a new token needs a new start and is said so."""
+    runner = bench.run()
+    bench.trading()
+    bench.manifest.write_text(SAMPLE.read_text().replace("  mode: Live", "  paused: true\n  mode: Live"))
+    event = eventually(lambda: bench.noted("live"), "the change arrives")[-1]["event"]
+    assert json.loads(event.removeprefix("live "))["paused"] is True
+    assert json.loads((bench.state / "engine.json").read_text())["bot"]["paused"] is True
+    bench.manifest.write_text(SAMPLE.read_text().replace("speed: 60", "speed: 30"))
+    time.sleep(2.5)
+    runner.send_signal(signal.SIGTERM)
+    code, _, err = finish(runner)
+    assert code == 0
+    assert "needs a new start" in err
+    assert len(bench.noted("runs")) == 1
+
+
+def test_the_state_directory_and_its_files_are_the_owners_alone(bench: Bench):
+    """Keys and tokens lie there; no secret stands in any argument, and no setting leaks in from the environment."""
+    runner = bench.run()
+    bench.trading()
+    assert bench.state.stat().st_mode & 0o777 == 0o700
+    for name in ("wallet.json", "engine.json", "lock", "bot.json"):
+        assert (bench.state / name).stat().st_mode & 0o077 == 0, name
+    key = json.loads((bench.state / "wallet.json").read_text())
+    assert len(key) == 64
+    environment = Path(f"/proc/{bench.noted('runs')[-1]['pid']}/environ").read_text()
+    assert "TRADINGBOT_X" not in environment
+    runner.send_signal(signal.SIGTERM)
+    assert finish(runner)[0] == 0
