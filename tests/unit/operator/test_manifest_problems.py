@@ -105,6 +105,14 @@ def test_each_rule_of_the_spec_is_told_alone_at_its_path(rule):
     assert line.endswith(rule.message)
 
 
+def test_strategies_without_an_allocation_need_something_left():
+    """100 % stated and one silent would give it nothing to trade with."""
+    stated = {"name": "a", "type": "momentum_5m", "allocationPercent": 100}
+    assert told(bot(spec__strategies=[stated])) == []
+    (line,) = told(bot(spec__strategies=[stated, {"name": "b", "type": "momentum_5m"}]))
+    assert "leave nothing" in line
+
+
 @pytest.mark.parametrize(
     ("endpoint", "rule_id"),
     [

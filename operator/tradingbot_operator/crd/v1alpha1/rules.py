@@ -160,10 +160,15 @@ SPEC_RULES = (
         id="allocations-fit",
         path="strategies",
         reads=("strategies",),
-        message="the strategies' allocationPercent add up to more than 100: lower them",
+        message="the strategies' allocationPercent add up to more than 100, or leave nothing for those without one: "
+        "lower them",
         cel="!has(self.strategies) || self.strategies.map(s, has(s.allocationPercent) ? "
-        "double(s.allocationPercent) : 0.0).sum() <= 100.000001",
-        holds=lambda spec: sum(s.allocation_percent or 0.0 for s in spec.strategies) <= 100.000001,
+        "double(s.allocationPercent) : 0.0).sum() <= (self.strategies.all(s, has(s.allocationPercent)) ? "
+        "100.000000001 : 99.999)",
+        holds=lambda spec: (
+            sum(s.allocation_percent or 0.0 for s in spec.strategies)
+            <= (100.000000001 if all(s.allocation_percent is not None for s in spec.strategies) else 99.999)
+        ),
     ),
     Rule(
         id="position-within-strategy",

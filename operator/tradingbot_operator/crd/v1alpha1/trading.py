@@ -79,7 +79,7 @@ class Strategy(Model):
     type: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=63)]
     """Which strategy; `tradingbot explain strategies` lists them."""
     allocation_percent: Percent | None = None
-    """Share of the capital that it may have in positions; absent: risk.maxStrategyPercent."""
+    """Share of the capital that it may have in positions, within risk.maxStrategyPercent; absent: an equal part of the rest."""
     parameters: Annotated[
         dict[Annotated[str, Field(max_length=63)], Scalar],
         Field(max_length=64, json_schema_extra={"x-kubernetes-preserve-unknown-fields": True}),
