@@ -1,0 +1,418 @@
+"""The bank: one live chain of blocks over the real SVM, with its commitments, forks and expiry."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import secrets
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from solders.account import Account
+from solders.hash import Hash
+from solders.keypair import Keypair
+from solders.message import MessageV0
+from solders.pubkey import Pubkey
+from solders.signature import Signature
+from solders.system_program import ID as SYSTEM
+from solders.system_program import TransferParams, transfer
+from solders.transaction import VersionedTransaction
+
+from tradingbot_engine.localnet.accounts import AccountIndex
+from tradingbot_engine.localnet.chain import (
+    MAX_AGE,
+    STATUS_SLOTS,
+    BankError,
+    Block,
+    Commitment,
+    ExecutionResult,
+    Record,
+)
+from tradingbot_engine.localnet.clock import MarketClock
+from tradingbot_engine.localnet.history import History
+from tradingbot_engine.localnet.journal import Journal
+from tradingbot_engine.localnet.store import Store, StoredChain
+from tradingbot_engine.localnet.tokens import NATIVE_MINT, native_mint
+from tradingbot_engine.localnet.vm import Vm, signatures_are_good
+
+HEIGHT_BEHIND_SLOT = 21_700_000
+"""Heights count blocks, slots also count the skipped: a client that takes one for the other is found out."""
+FAUCET_LAMPORTS = 10**17
+VIEW_SLOTS = 600
+"""How far behind the tip a lagging node's view may be."""
+
+
+@dataclass(slots=True)
+class Pending:
+    """A transaction on its way to a leader."""
+
+    transaction: VersionedTransaction
+    not_before: int
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Blocks that a fork abandoned, with the account values at their tip."""
+
+    parent_slot: int
+    blocks: tuple[Block, ...]
+    accounts: Mapping[Pubkey, Account | None]
+    hashes: Mapping[Hash, int]
+
+    @property
+    def records(self) -> list[Record]:
+        """Transactions that landed on the branch, oldest first."""
+        return [record for block in self.blocks for record in block.records]
+
+
+class Bank:
+    """
+    One chain with rollback; processed is its tip, confirmed and finalized are older views of the same journal.
+
+    Args:
+        ms_per_slot: Market milliseconds that pass with each slot.
+        origin_ms: Market time of the first slot, unix milliseconds; now by default. Ignored when `store` holds a chain.
+        confirm_depth: Blocks on top that make a block confirmed.
+        finalize_depth: Blocks on top that make it finalized.
+        skip_rate: Share of slots without a block, in [0, 1).
+        seed: Seed of the skipped slots.
+        store: Where finalized blocks and accounts are kept; without one all history stays in memory.
+    """
+
+    def __init__(
+        self,
+        *,
+        ms_per_slot: float = 400.0,
+        origin_ms: int | None = None,
+        confirm_depth: int = 1,
+        finalize_depth: int = 31,
+        skip_rate: float = 0.0,
+        seed: int = 0,
+        store: Store | None = None,
+    ) -> None:
+        self.vm = Vm()
+        self.journal = Journal()
+        self.index = AccountIndex()
+        self.confirm_depth = confirm_depth
+        self.finalize_depth = finalize_depth
+        self.skip_rate = skip_rate
+        self.halted = False
+        self.forks = 0
+        self._random = random.Random(seed)
+        self._store = store
+        self._slot_listeners: list[Callable[[int], None]] = []
+        self._pins: dict[object, int] = {}
+        self.mempool: dict[Signature, Pending] = {}
+        self.hashes: dict[Hash, int] = {}
+        self.blocks: list[Block] = []
+        self.history = History(store)
+        stored = store.load() if store is not None else None
+        if stored is None:
+            self._found(origin_ms if origin_ms is not None else time.time_ns() // 1_000_000, ms_per_slot)
+        else:
+            self._resume(stored, ms_per_slot)
+
+    # -- birth and return ------------------------------------------------------------------------------------------
+
+    def _found(self, origin_ms: int, ms_per_slot: float) -> None:
+        self.genesis_hash = str(Hash(secrets.token_bytes(32)))
+        self.faucet = Keypair()
+        self.incarnation = 0
+        self.number = self.first_slot = self.vm.first_slot
+        self.clock = MarketClock(self.number, origin_ms, ms_per_slot)
+        self.finalized_slot = self.number
+        self.transaction_count = 0
+        genesis = Hash(hashlib.sha256(self.genesis_hash.encode()).digest())
+        height = self.number - HEIGHT_BEHIND_SLOT
+        self._append(Block(self.number, height, self.number - 1, genesis, genesis, self.clock.at_ms(self.number)))
+        self._move_sysvars()
+        self._set(self.faucet.pubkey(), Account(FAUCET_LAMPORTS, b"", SYSTEM, False, 0))
+        self._set(NATIVE_MINT, native_mint(self.rent(82)))
+        self._persisted_slot = self.number - 1
+        if self._store is not None:
+            self._store.found(self.genesis_hash, bytes(self.faucet), self.clock, self.number)
+
+    def _resume(self, stored: StoredChain, ms_per_slot: float) -> None:
+        assert self._store is not None
+        self.genesis_hash = stored.genesis_hash
+        self.faucet = Keypair.from_bytes(stored.faucet)
+        self.incarnation = stored.incarnation + 1
+        self.first_slot = stored.first_slot
+        for key, elf in stored.programs:
+            self.vm.svm.add_program(key, elf)
+        for key, account in stored.accounts:
+            self.vm.put(key, account)
+            self.index.add(key, account)
+        for block in stored.blocks:
+            self._append(block)
+            for record in block.records:
+                self.history.add(record)
+        self.finalized_slot = self._persisted_slot = self.slot
+        self.transaction_count = stored.transaction_count
+        # slots after the last finalized one are abandoned; their numbers are never used again
+        self.number = stored.number
+        self.clock = stored.clock.rebased(self.number, ms_per_slot)
+        self.number += 1
+        self._store.resumed(self.incarnation, self.clock, self.number)
+        self._produce()  # an open block to write into: the newest stored one is final
+
+    # -- what others read -------------------------------------------------------------------------------------------
+
+    @property
+    def slot(self) -> int:
+        """Slot of the newest block of the live chain."""
+        return self.blocks[-1].slot
+
+    @property
+    def height(self) -> int:
+        """Block height of the tip."""
+        return self.blocks[-1].height
+
+    def view_slot(self, commitment: Commitment) -> int:
+        """Slot of the newest block at `commitment`."""
+        if commitment == "finalized":
+            return self.finalized_slot
+        depth = self.confirm_depth if commitment == "confirmed" else 0
+        return max(self.finalized_slot, self.blocks[max(0, len(self.blocks) - 1 - depth)].slot)
+
+    def block_at(self, slot: int) -> Block:
+        """The newest block at or before `slot` (the oldest in memory if all are newer)."""
+        return self.blocks[max(0, bisect_right(self.blocks, slot, key=_slot_of) - 1)]
+
+    def account(self, pubkey: Pubkey, slot: int | None = None) -> Account | None:
+        """The account as of the end of `slot` (now by default); None if it does not exist."""
+        if slot is not None and slot < self.slot:
+            version = self.journal.as_of(pubkey, slot)
+            if version is not None:
+                return version[1]
+        return self.vm.account(pubkey)
+
+    def latest_blockhash(self, commitment: Commitment = "confirmed") -> tuple[Hash, int]:
+        """The newest blockhash at `commitment`, and the last block height at which its transactions are valid."""
+        block = self.block_at(self.view_slot(commitment))
+        return block.hash, block.height + MAX_AGE
+
+    def rent(self, space: int) -> int:
+        """Lamports that make an account of `space` bytes exempt from rent."""
+        return self.vm.svm.minimum_balance_for_rent_exemption(space)
+
+    def on_slot(self, callback: Callable[[int], None]) -> None:
+        """Have `callback` called with the new slot after every tick."""
+        self._slot_listeners.append(callback)
+
+    def pin(self, owner: object, slot: int) -> None:
+        """Keep the views of `slot` and later readable until `unpin`."""
+        self._pins[owner] = slot
+
+    def unpin(self, owner: object) -> None:
+        """Give up a `pin`."""
+        self._pins.pop(owner, None)
+
+    # -- changes ----------------------------------------------------------------------------------------------------
+
+    def set_account(self, pubkey: Pubkey, account: Account | None) -> None:
+        """Write an account into the current slot without a transaction, as a genesis does."""
+        self._set(pubkey, account)
+
+    def add_program(self, pubkey: Pubkey, elf: bytes) -> None:
+        """Deploy a program; it is there at once and survives forks, as a genesis program does."""
+        self.vm.svm.add_program(pubkey, elf)
+        if self._store is not None:
+            self._store.add_program(pubkey, elf)
+
+    def submit(self, transaction: VersionedTransaction, *, delay_slots: int = 0, verified: bool = False) -> None:
+        """Queue a transaction for the next slot, or for `delay_slots` slots later; what is queued twice lands once."""
+        signature = transaction.signatures[0]
+        known = self.mempool.get(signature)
+        not_before = self.number + 1 + delay_slots
+        if known is None or known.not_before > not_before:
+            self.mempool[signature] = Pending(transaction, not_before, verified)
+
+    def hash_is_valid(self, blockhash: Hash, parent_height: int) -> bool:
+        """Whether a transaction with `blockhash` may land in a block whose parent has `parent_height`."""
+        height = self.hashes.get(blockhash)
+        return height is not None and parent_height <= height + MAX_AGE
+
+    def execute(self, transaction: VersionedTransaction, *, verified: bool = False) -> ExecutionResult:
+        """Run a transaction in the current slot, at once."""
+        block = self.blocks[-1]
+        signature = transaction.signatures[0]
+
+        def refused(err: str) -> ExecutionResult:
+            return ExecutionResult(err=err, record=None, meta=None, signature=signature)
+
+        if not verified and not signatures_are_good(transaction):
+            return refused("SignatureFailure")
+        nonce = None
+        if not self.hash_is_valid(transaction.message.recent_blockhash, block.height - 1):
+            nonce = self.vm.nonce_account(transaction)
+            if nonce is None:
+                return refused("BlockhashNotFound")
+        if self.history.in_status_cache(signature, block.slot):
+            return refused("AlreadyProcessed")
+        keys = self.vm.keys_of(transaction)
+        if keys is None:
+            return refused("AddressLookupTableNotFound")
+        run = self.vm.run(transaction, keys, nonce)
+        if not run.charged:
+            return ExecutionResult(err=run.err, record=None, meta=run.meta, signature=signature)
+        for key, before, after in run.changes:
+            self.journal.note(block.slot, key, before)
+            self.index.add(key, after)
+        record = Record(
+            signature=signature,
+            wire=bytes(transaction),
+            slot=block.slot,
+            error=run.err,
+            meta=run.meta,
+            keys=keys.all,
+            loaded=keys.loaded,
+            pre_lamports=run.pre_lamports,
+            post_lamports=run.post_lamports,
+            pre_tokens=run.pre_tokens,
+            post_tokens=run.post_tokens,
+            _transaction=transaction,
+        )
+        block.records.append(record)
+        self.history.add(record)
+        self.transaction_count += 1
+        return ExecutionResult(err=run.err, record=record, meta=run.meta, signature=signature)
+
+    def airdrop(self, pubkey: Pubkey, lamports: int) -> Signature:
+        """
+        Send lamports from the faucet by a real transaction, in the current slot.
+
+        Raises:
+            BankError: The faucet cannot pay that much.
+        """
+        payer = self.faucet.pubkey()
+        send = transfer(TransferParams(from_pubkey=payer, to_pubkey=pubkey, lamports=lamports))
+        for block in reversed(
+            self.blocks[-MAX_AGE:]
+        ):  # an older blockhash makes a repeated airdrop another transaction
+            message = MessageV0.try_compile(payer, [send], [], block.hash)
+            result = self.execute(VersionedTransaction(message, [self.faucet]), verified=True)
+            if result.err == "AlreadyProcessed":
+                continue
+            if result.err is not None:
+                break
+            return result.signature
+        raise BankError(f"airdrop of {lamports} lamports failed: {result.err}")
+
+    def tick(self, slots: int = 1) -> None:
+        """Produce the next `slots` slots: run what is queued, move the views on, persist what became final."""
+        for _ in range(slots):
+            self.number += 1
+            if not (self.skip_rate and self._random.random() < self.skip_rate):
+                self._produce()
+                self._finalize()
+            for listener in self._slot_listeners:
+                listener(self.slot)
+
+    def rollback(self, slots: int, *, requeue: bool = False) -> Branch:
+        """
+        Abandon the newest `slots` blocks: their state, statuses and blockhashes vanish from the live chain.
+
+        Slot numbers are not used again, as on a real chain; the next block's parent is the block before the fork.
+
+        Args:
+            slots: How many blocks; at most as many as are not finalized.
+            requeue: Whether leaders still hold the abandoned transactions and will try them again.
+
+        Raises:
+            BankError: That would abandon a finalized block.
+        """
+        if slots < 1:
+            raise BankError("a fork abandons at least one slot")
+        if slots >= len(self.blocks) or self.blocks[-1 - slots].slot < self.finalized_slot:
+            raise BankError(f"a fork of {slots} slots would abandon finalized blocks")
+        abandoned = tuple(self.blocks[-slots:])
+        del self.blocks[-slots:]
+        parent = self.blocks[-1].slot
+        hashes = dict(self.hashes)
+        for block in abandoned:
+            self.hashes.pop(block.hash, None)
+            self.transaction_count -= len(block.records)
+            for record in block.records:
+                self.history.remove(record)
+        accounts: dict[Pubkey, Account | None] = {}
+        for key, before in self.journal.undo_after(parent):
+            accounts.setdefault(key, self.vm.account(key))
+            self.vm.put(key, before)
+            self.index.add(key, before)
+        self.forks += 1
+        branch = Branch(parent_slot=parent, blocks=abandoned, accounts=accounts, hashes=hashes)
+        if requeue:
+            for record in branch.records:
+                self.submit(record.transaction, verified=True)
+        return branch
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _set(self, key: Pubkey, account: Account | None) -> None:
+        self.journal.note(self.slot, key, self.vm.account(key))
+        self.vm.put(key, account)
+        self.index.add(key, account)
+
+    def _append(self, block: Block) -> None:
+        self.blocks.append(block)
+        self.hashes[block.hash] = block.height
+        while len(self.hashes) > STATUS_SLOTS + 1:
+            del self.hashes[next(iter(self.hashes))]
+
+    def _move_sysvars(self) -> None:
+        recent = [(block.slot, block.hash) for block in reversed(self.blocks[-MAX_AGE:])]
+        self.vm.advance(self.number, self.clock.at_ms(self.number) // 1000, recent)
+
+    def _produce(self) -> None:
+        parent = self.blocks[-1]
+        seed = f"{self.genesis_hash}/{self.incarnation}/{self.number}/{parent.slot}"
+        blockhash = Hash(hashlib.sha256(seed.encode()).digest())
+        self._move_sysvars()
+        block = Block(
+            self.number, parent.height + 1, parent.slot, parent.hash, blockhash, self.clock.at_ms(self.number)
+        )
+        self.blocks.append(block)
+        due = [(s, p) for s, p in self.mempool.items() if p.not_before <= self.number]
+        for signature, pending in due:
+            del self.mempool[signature]
+            self.execute(pending.transaction, verified=pending.verified)
+        self.blocks.pop()
+        self._append(block)  # its hash counts from the block's end on: no transaction can name its own block
+
+    def _finalize(self) -> None:
+        final = self.blocks[: max(0, len(self.blocks) - self.finalize_depth)]
+        newly = final[bisect_right(final, self._persisted_slot, key=_slot_of) :]
+        if self._store is not None:
+            changed: set[Pubkey] = set()
+            for block in newly:
+                changed |= self.journal.changed(block.slot)
+            self._persist(newly, changed)
+        if newly:
+            self.finalized_slot = self._persisted_slot = newly[-1].slot
+        self._prune()
+
+    def _persist(self, blocks: list[Block], changed: set[Pubkey] | frozenset[Pubkey]) -> None:
+        assert self._store is not None
+        last = blocks[-1].slot if blocks else self.finalized_slot
+        accounts = {key: self.account(key, last) for key in changed}
+        self._store.commit(blocks, accounts, number=self.number)
+
+    def _prune(self) -> None:
+        keep = len(self.blocks) - VIEW_SLOTS
+        if keep <= 0:
+            return
+        oldest = min([self.blocks[keep].slot, *self._pins.values()])
+        self.journal.prune(oldest)
+        if self._store is not None and keep >= 64:  # in steps: deleting from the front moves the list
+            for block in self.blocks[:keep]:
+                for record in block.records:
+                    self.history.evict(record)
+            del self.blocks[:keep]
+
+
+def _slot_of(block: Block) -> int:
+    return block.slot

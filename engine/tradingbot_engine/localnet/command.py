@@ -1,0 +1,143 @@
+"""`tradingbot-engine localnet`: the cluster as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+import uvloop
+import yaml
+from pydantic import ValidationError
+
+from tradingbot_engine.localnet.cluster import Cluster
+from tradingbot_engine.localnet.faults import FaultRefused, parse_faults
+from tradingbot_engine.localnet.store import StoreError
+
+PARENT_POLL_S = 0.25
+
+
+@click.command()
+@click.option("--nodes", type=click.IntRange(1, 32), default=3, show_default=True, help="Number of RPC nodes.")
+@click.option("--port", type=click.IntRange(0, 65000), default=0, help="First port; free ones by default.")
+@click.option("--slot-ms", type=click.FloatRange(5, 60_000), default=400.0, show_default=True, help="Wall ms per slot.")
+@click.option("--speed", type=click.FloatRange(0.01, 10_000), default=1.0, show_default=True, help="Market speed.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of traders and of fault probabilities.")
+@click.option("--scenario", default="Calm", show_default=True, help="What the simulated traders play.")
+@click.option("--replay", type=click.Path(exists=True, path_type=Path), help="Recorded prices that drive the market.")
+@click.option("--state-dir", type=click.Path(file_okay=False, path_type=Path), help="Keep the chain here across runs.")
+@click.option(
+    "--faults",
+    "faults_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Faults to start with (JSON or YAML list).",
+)
+@click.option("--audit-node", type=click.IntRange(min=0), help="Node on which faults are refused.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--parent-pid", type=int, help="Stop when this process is gone.")
+def localnet(**options: Any) -> None:
+    """Run an embedded Solana cluster, for this engine or for any Solana client."""
+    uvloop.run(_main(**options))
+
+
+async def _main(
+    *,
+    nodes: int,
+    port: int,
+    slot_ms: float,
+    speed: float,
+    seed: int,
+    scenario: str,
+    replay: Path | None,
+    state_dir: Path | None,
+    faults_file: Path | None,
+    audit_node: int | None,
+    output: str,
+    parent_pid: int | None,
+) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    faults = _read_faults(faults_file) if faults_file is not None else []
+    try:
+        cluster = Cluster(
+            nodes=nodes,
+            slot_ms=slot_ms,
+            port=port,
+            state_dir=state_dir,
+            speed=speed,
+            seed=seed,
+            audit_node=audit_node,
+        )
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error
+    try:
+        async with market(cluster, scenario=scenario, replay=replay, seed=seed), cluster:
+            for fault in faults:
+                cluster.faults.add(fault)
+            _announce(cluster, output)
+            await _until_stopped(cluster, stop, parent_pid)
+    except FaultRefused as error:
+        raise click.ClickException(f"{faults_file}: {error}") from error
+    except OSError as error:
+        raise click.ClickException(f"cannot listen: {error}") from error
+
+
+@contextlib.asynccontextmanager
+async def market(cluster: Cluster, *, scenario: str, replay: Path | None, seed: int) -> AsyncIterator[None]:
+    """Pools, traders and the market's APIs on the cluster, where that package is present."""
+    yield
+
+
+async def _until_stopped(cluster: Cluster, stop: asyncio.Event, parent_pid: int | None) -> None:
+    waits = [asyncio.create_task(stop.wait()), asyncio.create_task(cluster.failed())]
+    if parent_pid is not None:
+        waits.append(asyncio.create_task(_gone(parent_pid)))
+    done, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    for task in done:
+        task.result()
+
+
+async def _gone(pid: int) -> None:
+    """Wait until the process is gone, or is a zombie that only waits to be collected."""
+    while True:
+        try:
+            os.kill(pid, 0)
+            status = Path(f"/proc/{pid}/stat").read_text()  # noqa: ASYNC240 - not on a disk
+            if status.rpartition(")")[2].split()[0] in ("Z", "X"):
+                return
+        except (ProcessLookupError, FileNotFoundError):
+            return
+        except PermissionError:
+            pass  # alive, of another user
+        await asyncio.sleep(PARENT_POLL_S)
+
+
+def _read_faults(path: Path) -> list[Any]:
+    try:
+        return parse_faults(yaml.safe_load(path.read_text()))  # JSON is YAML
+    except yaml.YAMLError as error:
+        raise click.BadParameter(f"{path}: {error}", param_hint="--faults") from error
+    except ValidationError as error:
+        lines = [f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise click.BadParameter("\n".join(lines), param_hint="--faults") from error
+
+
+def _announce(cluster: Cluster, output: str) -> None:
+    described = cluster.described()
+    if output == "json":
+        click.echo(orjson.dumps(described).decode())
+        return
+    for index, node in enumerate(described["nodes"]):
+        click.echo(f"node {index}   {node['http']}   {node['websocket']}")
+    click.echo(f"swap     {described['swap']}")
+    click.echo(f"genesis  {described['genesis_hash']}")
+    click.echo("Ctrl-C stops it.")

@@ -1,0 +1,1 @@
+"""Chain values in the JSON forms that validators serve."""

@@ -1,0 +1,137 @@
+"""Subscriptions over websocket: slots, roots, accounts, programs, signatures, logs."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import Any
+
+import orjson
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from tradingbot_engine.localnet.rpc.errors import (
+    RpcError,
+    invalid_params,
+    invalid_request,
+    method_not_found,
+    parse_error,
+)
+from tradingbot_engine.localnet.rpc.node import Node
+from tradingbot_engine.localnet.subscriptions import KINDS, Subscription
+
+MAX_QUEUE = 20_000
+"""Messages that a slow client may leave unread before its connection is closed."""
+
+
+class Connection:
+    """One websocket: its subscriptions, and the messages that wait to be sent."""
+
+    def __init__(self, socket: web.WebSocketResponse) -> None:
+        self.socket = socket
+        self.subscriptions: dict[int, Subscription] = {}
+        self.outgoing: asyncio.Queue[str] = asyncio.Queue(MAX_QUEUE)
+        self.overrun = False
+
+    def put(self, message: dict[str, Any]) -> None:
+        """Queue a message; a client that does not read is given up."""
+        try:
+            self.outgoing.put_nowait(orjson.dumps(message).decode())
+        except asyncio.QueueFull:
+            self.overrun = True
+
+    async def pump(self) -> None:
+        """Send what is queued, in order."""
+        while True:
+            await self.socket.send_str(await self.outgoing.get())
+
+
+class Pubsub:
+    """All websocket connections of one node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._ids = itertools.count(1)
+        self._connections: set[Connection] = set()
+        node.bank.on_slot(self._on_slot)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for connection in list(self._connections):
+            await connection.socket.close(code=WSCloseCode.GOING_AWAY)
+
+    async def serve(self, request: web.Request) -> web.WebSocketResponse:
+        """Serve one connection until it ends."""
+        socket = web.WebSocketResponse(autoping=True, max_msg_size=1 << 20)
+        await socket.prepare(request)
+        connection = Connection(socket)
+        self._connections.add(connection)
+        pump = asyncio.create_task(connection.pump())
+        try:
+            async for message in socket:
+                if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                    self._receive(connection, message.data)
+        finally:
+            self._connections.discard(connection)
+            connection.subscriptions.clear()
+            pump.cancel()
+        return socket
+
+    def _receive(self, connection: Connection, data: str | bytes) -> None:
+        try:
+            call = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            connection.put({"jsonrpc": "2.0", "error": parse_error().body(), "id": None})
+            return
+        for each in call if isinstance(call, list) else [call]:
+            self._call(connection, each)
+
+    def _call(self, connection: Connection, call: Any) -> None:
+        call_id = call.get("id") if isinstance(call, dict) else None
+        subscription: Subscription | None = None
+        try:
+            if not isinstance(call, dict) or not isinstance(call.get("method"), str):
+                raise invalid_request()
+            method, params = call["method"], call.get("params") or []
+            if not isinstance(params, list):
+                raise invalid_params("Invalid params: invalid type: map, expected a tuple.")
+            if method.endswith("Unsubscribe") and method.removesuffix("Unsubscribe") in KINDS:
+                result: Any = self._unsubscribe(connection, params)
+            elif method.endswith("Subscribe") and method.removesuffix("Subscribe") in KINDS:
+                result = next(self._ids)
+                subscription = KINDS[method.removesuffix("Subscribe")](self._node, params)
+                connection.subscriptions[result] = subscription
+            else:
+                raise method_not_found()
+        except RpcError as error:
+            connection.put({"jsonrpc": "2.0", "error": error.body(), "id": call_id})
+            return
+        connection.put({"jsonrpc": "2.0", "result": result, "id": call_id})
+        if subscription is not None and subscription.immediate:
+            self._notify(connection, result, subscription)
+
+    def _unsubscribe(self, connection: Connection, params: list[Any]) -> bool:
+        if len(params) != 1 or not isinstance(params[0], int) or connection.subscriptions.pop(params[0], None) is None:
+            raise invalid_params("Invalid subscription id.")
+        return True
+
+    def _on_slot(self, _slot: int) -> None:
+        for connection in list(self._connections):
+            for number, subscription in list(connection.subscriptions.items()):
+                self._notify(connection, number, subscription)
+            if connection.overrun:
+                self._connections.discard(connection)
+                transport = connection.socket.get_extra_info("socket")
+                if transport is not None:
+                    asyncio.get_running_loop().call_soon(_abort, connection.socket)
+
+    def _notify(self, connection: Connection, number: int, subscription: Subscription) -> None:
+        for result in subscription.news():
+            params = {"result": result, "subscription": number}
+            connection.put({"jsonrpc": "2.0", "method": f"{subscription.kind}Notification", "params": params})
+        if subscription.done:
+            connection.subscriptions.pop(number, None)
+
+
+def _abort(socket: web.WebSocketResponse) -> None:
+    task = asyncio.ensure_future(socket.close(code=WSCloseCode.TRY_AGAIN_LATER))
+    task.add_done_callback(lambda _: None)

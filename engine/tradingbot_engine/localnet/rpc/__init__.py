@@ -1,0 +1,1 @@
+"""JSON-RPC methods of a localnet node, grouped by noun."""
