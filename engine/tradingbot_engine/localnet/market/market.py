@@ -1,0 +1,220 @@
+"""The market as one object: genesis or return, traders at every slot, history, and the APIs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+from solders.instruction import Instruction
+from solders.keypair import Keypair
+from solders.message import MessageV0
+from solders.pubkey import Pubkey
+from solders.transaction import VersionedTransaction
+
+from tradingbot_engine.domain.events import Bar
+from tradingbot_engine.domain.units import BaseUnits, Slot, UnixMs
+from tradingbot_engine.localnet.market import instructions
+from tradingbot_engine.localnet.market.accounts import associated
+from tradingbot_engine.localnet.market.birth import born_bars
+from tradingbot_engine.localnet.market.history import History
+from tradingbot_engine.localnet.market.jupiter import SwapApi
+from tradingbot_engine.localnet.market.ports import Bank
+from tradingbot_engine.localnet.market.prices import PriceApi
+from tradingbot_engine.localnet.market.replay import Recording, recorded_paths
+from tradingbot_engine.localnet.market.routes import hop_accounts
+from tradingbot_engine.localnet.market.scenario import Path as PricePath
+from tradingbot_engine.localnet.market.scenario import Pegged, Scenario, path_of, path_of_sol
+from tradingbot_engine.localnet.market.store import Birth, MarketStore
+from tradingbot_engine.localnet.market.tokens import SOL, USDC, listed
+from tradingbot_engine.localnet.market.traders import Action, Crowd, Withdrawal
+from tradingbot_engine.localnet.market.web_api import Gate, SwapFaults
+from tradingbot_engine.localnet.market.world import lay_out, reserves, write_genesis
+
+log = structlog.get_logger(__name__)
+
+TRANSACTIONS_PER_SLOT = 48
+
+
+class Market:
+    """
+    Tokens, pools, traders and swap API over a bank.
+
+    Args:
+        bank: The chain; the market trades whenever it ticks.
+        seed: Decides addresses, prices and trades; a market that was born before keeps its own.
+        scenario: What kind of market is played.
+        replay: A recorded series that drives the tokens' prices instead of the scenario.
+        tokens: Further tokens, MINT or MINT:DECIMALS.
+        state_dir: Where history is kept over restarts; without one it is made anew.
+        transactions_per_slot: The traders send no more than this in a slot.
+        requests_per_minute: Limit of the swap API; None means none.
+    """
+
+    def __init__(
+        self,
+        bank: Bank,
+        *,
+        seed: int = 0,
+        scenario: Scenario | str = Scenario.CALM,
+        replay: Recording | None = None,
+        tokens: Sequence[str] = (),
+        state_dir: Path | None = None,
+        transactions_per_slot: int = TRANSACTIONS_PER_SLOT,
+        requests_per_minute: int | None = None,
+    ) -> None:
+        self._bank = bank
+        self._store = MarketStore(state_dir / "market") if state_dir is not None else None
+        self._wanted = Birth(seed, tuple(tokens), 0)
+        self._scenario = Scenario(scenario)
+        self._replay = replay
+        self._transactions_per_slot = transactions_per_slot
+        self.gate = Gate(requests_per_minute=requests_per_minute, seed=seed)
+        self.trading = True
+        """Whether the traders act; a test that wants a market that stands still turns it off."""
+        self.failed_trades = 0
+        self._last_slot: Slot | None = None
+        self._forks = bank.forks
+
+    # -- birth and return --------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """
+        Write the genesis, or find the world of an earlier run in the bank; then trade at every slot.
+
+        Raises:
+            BadToken: One of the tokens is malformed.
+        """
+        bank = self._bank
+        birth = self._store.birth() if self._store else None
+        if birth is None:
+            birth = Birth(self._wanted.seed, self._wanted.tokens, bank.clock.at_ms(bank.slot))
+        self.world = lay_out(birth.seed, listed(birth.tokens))
+        is_new = bank.account(self.world.sol_usdc.address) is None
+        if is_new:  # also where localnet died before its first blocks were final
+            birth = Birth(birth.seed, birth.tokens, bank.clock.at_ms(bank.slot))
+            write_genesis(self.world, bank)
+        self.origin_ms: UnixMs = birth.origin_ms
+        self._crowd = Crowd(self.world, self._paths(birth), self._transactions_per_slot)
+        now_ms = bank.clock.at_ms(bank.slot)
+        kept = self._store.bars_before(now_ms) if self._store and not is_new else {}
+        born = self._born() if len(kept) < len(self.world.pools) else []
+        self.histories = {
+            pool.address: History(
+                base_decimals=pool.base.decimals,
+                quote_decimals=pool.quote.decimals,
+                born_with=kept.get(number) or born[number],
+            )
+            for number, pool in enumerate(self.world.pools)
+        }
+        if self._store:
+            self._store.keep_birth(birth)
+            self._store.rewrite(history.bars() for history in self.histories.values())
+        self._observe(bank.slot)
+        self._last_slot = bank.slot
+        bank.on_slot(self.on_slot)
+
+    def _paths(self, birth: Birth) -> Mapping[Pubkey, PricePath]:
+        paths: dict[Pubkey, PricePath] = {USDC.mint: Pegged(), SOL.mint: path_of_sol(self._scenario, seed=birth.seed)}
+        moved = [token for token in self.world.tokens if not token.stable]
+        paths.update((token.mint, Pegged()) for token in self.world.tokens if token.stable)
+        for index, token in enumerate(moved):
+            paths[token.mint] = path_of(self._scenario, seed=birth.seed, symbol=token.symbol, index=index)
+        if self._replay is not None:
+            paths.update(recorded_paths(self._replay, [token.mint for token in moved], seed=birth.seed))
+            paths[SOL.mint] = Pegged()  # so that a token moves alike against SOL and USDC
+        return paths
+
+    def _born(self) -> list[list[Bar]]:
+        clock, slot = self._bank.clock, self._bank.slot
+        slot_ms = (clock.at_ms(slot + 1000) - clock.at_ms(slot)) / 1000
+        return born_bars(self._crowd, origin_ms=self.origin_ms, slot_ms=slot_ms)
+
+    def mount(self, app: web.Application) -> None:
+        """Add the swap, price and history APIs to `app`."""
+        SwapApi(world=self.world, bank=self._bank, gate=self.gate).mount(app)
+        PriceApi(world=self.world, bank=self._bank, gate=self.gate, histories=self.histories).mount(app)
+
+    def close(self) -> None:
+        """Close the files; what is not final yet is made anew after a restart."""
+        self.trading = False
+        if self._store:
+            self._store.close()
+
+    @property
+    def faults(self) -> SwapFaults:
+        """What the swap API does wrong now."""
+        return self.gate.faults
+
+    @faults.setter
+    def faults(self, faults: SwapFaults) -> None:
+        self.gate.faults = faults
+
+    # -- every slot --------------------------------------------------------------------------------------------------
+
+    def on_slot(self, slot: Slot) -> None:
+        """Let the traders act in a new slot, then note what the pools hold at its end."""
+        if slot == self._last_slot:
+            return  # a skipped slot: there is no new block to trade in
+        self._last_slot = slot
+        if self._bank.forks != self._forks:
+            self._forks = self._bank.forks
+            for history in self.histories.values():
+                history.forget(lambda sampled: self._bank.block_at(sampled).slot != sampled)
+        if self.trading:
+            for action in self.plan(slot):
+                self._perform(action)
+        self._observe(slot)
+
+    def plan(self, slot: Slot) -> list[Action]:
+        """Return what the traders would do in `slot` with what the pools hold now."""
+        clock = self._bank.clock
+        minutes = (clock.at_ms(slot) - self.origin_ms) / 60_000
+        slot_minutes = (clock.at_ms(slot + 1000) - clock.at_ms(slot)) / 60_000_000
+        held: list[tuple[BaseUnits, BaseUnits]] = [(0, 0)] * len(self.world.pools)
+        turns = self._crowd.slots_per_turn
+        for number in range(slot % turns, len(held), turns):
+            held[number] = reserves(self._bank, self.world.pools[number])
+        return self._crowd.plan(slot, minutes, slot_minutes, held)
+
+    def _perform(self, action: Action) -> None:
+        signer, instruction = self._instruction(action)
+        blockhash, _ = self._bank.latest_blockhash("confirmed")
+        message = MessageV0.try_compile(signer.pubkey(), [instruction], [], blockhash)
+        result = self._bank.execute(VersionedTransaction(message, [signer]), verified=True)  # signed here, just now
+        if result.err is not None:
+            self.failed_trades += 1
+            log.warning("trader failed", pool=str(action.pool.address), error=str(result.err))
+
+    def _instruction(self, action: Action) -> tuple[Keypair, Instruction]:
+        pool = action.pool
+        if isinstance(action, Withdrawal):
+            creator = self.world.creator.pubkey()
+            withdrawal = instructions.withdraw(
+                creator=creator,
+                pool=pool.address,
+                authority=pool.authority,
+                vault_a=pool.vault_base,
+                vault_b=pool.vault_quote,
+                to_a=associated(creator, pool.base.mint),
+                to_b=associated(creator, pool.quote.mint),
+                amount_a=action.base,
+                amount_b=action.quote,
+            )
+            return self.world.creator, withdrawal
+        trader = self.world.traders[action.trader]
+        sells_base = action.base_in > 0
+        source = associated(trader.pubkey(), pool.base.mint if sells_base else pool.quote.mint)
+        hop = hop_accounts(pool, sells_base=sells_base, user=trader.pubkey())
+        return trader, instructions.swap(trader.pubkey(), source, [hop], action.base_in or action.quote_in, 0)
+
+    def _observe(self, slot: Slot) -> None:
+        at_ms = self._bank.clock.at_ms(slot)
+        final = self._bank.view_slot("finalized")
+        for number, pool in enumerate(self.world.pools):
+            history = self.histories[pool.address]
+            history.observe(slot, at_ms, *reserves(self._bank, pool))
+            closed = history.finalize(final)
+            if closed and self._store and self._store.append(number, closed):
+                self._store.rewrite(history.bars() for history in self.histories.values())
