@@ -1,0 +1,288 @@
+"""The real ledger, the real driver and the real evidence gathering on a scripted chain; nothing waits, nothing is random."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mutants.scripted_chain import GENESIS, ScriptedChain, ScriptedPool
+from tradingbot_engine.ledger.factory import open_ledger
+
+from tradingbot_engine import crashpoint
+from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, IntentState, OrderIntent
+from tradingbot_engine.domain.portfolio import RiskState
+from tradingbot_engine.domain.signals import Priority, Purpose, Side
+from tradingbot_engine.domain.units import SOL_MINT, Epoch, UnixMs
+from tradingbot_engine.execution.evidence import EvidenceGatherer
+from tradingbot_engine.execution.live import LiveExecutor
+from tradingbot_engine.execution.port import Quote
+from tradingbot_engine.execution.trade import TradeDriver
+from tradingbot_engine.ledger.port import BotRecord, ClaimLimits, ClaimOutcome, Ledger, Ownership
+from tradingbot_engine.rpc.methods import Rpc
+from tradingbot_engine.settings import ExecutionSettings, LedgerSettings
+
+WALLET = "4Nd1mBQtrMJVYVfKf2PJy9NZUZdTAsp7D4xWLs4gDB4T"
+BONK = "DezXAZ8z7PnrnRJjz3wXBoRgixCa6xjnB7YaB1pPB263"
+NOW_MS = 1_700_000_000_000
+SIZE = 10_000_000
+TOKENS = 5_000_000
+LIMITS = ClaimLimits(
+    now_ms=NOW_MS,
+    today="2023-11-14",
+    max_strategy_quote=10**12,
+    max_open_intents=64,
+    fee_reserve_lamports=0,
+    failed_fee_budget_lamports=10**12,
+    marks_max_age_ms=10**9,
+    strategy_max_drawdown_quote=10**12,
+)
+
+
+class Crash(Exception):
+    """The process dies here: everything in memory is gone, the ledger and the chain remain."""
+
+
+class ScriptedClock:
+    """Time passes only when somebody sleeps, and every sleep first runs the script's next act."""
+
+    def __init__(self, on_sleep: Callable[[], None]) -> None:
+        self._on_sleep = on_sleep
+        self._elapsed_s = 0.0
+
+    def now_ms(self) -> int:
+        return NOW_MS
+
+    def monotonic_s(self) -> float:
+        return self._elapsed_s
+
+    async def sleep(self, seconds: float) -> None:
+        self._elapsed_s += seconds
+        self._on_sleep()
+        await asyncio.sleep(0)
+
+
+class ScriptedExecutor(LiveExecutor):
+    """The live executor's own `send` and `look` over scripted nodes; quotes, bytes and fills are the script's."""
+
+    def __init__(self, pool: ScriptedPool, settings: ExecutionSettings) -> None:
+        self._pool = pool  # type: ignore[assignment]
+        self._rpc = Rpc(pool)  # type: ignore[arg-type]
+        self._evidence = EvidenceGatherer(self._rpc)
+        self._execution = settings
+        self._quote_mint = SOL_MINT
+        self._turn = itertools.count()
+        self._chain = pool.chain
+
+    async def quote(self, intent: OrderIntent) -> Quote:
+        out = TOKENS if intent.side is Side.BUY else SIZE
+        return Quote(intent.id, intent.amount_in, out, out, 0, self._chain.slot, {})
+
+    async def prepare(self, record: IntentRecord, quote: Quote, *, epoch: Epoch, now_ms: UnixMs) -> Attempt:
+        block, n = self._chain.blocks[-1], record.attempt + 1
+        signature = f"{record.intent.id[:8]}-{n}-{len(self._chain.last_valid) + 1}"
+        self._chain.last_valid[signature] = block.height + 150
+        return Attempt(
+            intent_id=record.intent.id,
+            n=n,
+            signature=signature,
+            wire=signature.encode(),
+            blockhash=f"hash-{block.slot}",
+            blockhash_slot=block.slot,
+            last_valid_block_height=self._chain.last_valid[signature],
+            epoch=epoch,
+            signed_at_ms=now_ms,
+            quoted_out=quote.amount_out,
+        )
+
+    async def fill(self, record: IntentRecord, *, finalized: bool) -> Fill | None:
+        attempt, intent = record.current, record.intent
+        assert attempt is not None
+        block = self._chain.where(attempt.signature)
+        if block is None:
+            return None
+        failed = block.landed[attempt.signature]
+        base = 0 if failed else TOKENS if intent.side is Side.BUY else -intent.amount_in
+        quote = 0 if failed else -intent.amount_in if intent.side is Side.BUY else SIZE
+        return Fill(
+            intent_id=intent.id,
+            attempt=attempt.n,
+            signature=attempt.signature,
+            slot=block.slot,
+            block_time_ms=NOW_MS,
+            side=intent.side,
+            base_delta=base,
+            quote_delta=quote,
+            lamport_delta=quote - 5_000,
+            base_fee_lamports=5_000,
+            priority_fee_lamports=0,
+            tip_lamports=0,
+            rent_lamports=0,
+            finalized=finalized,
+        )
+
+
+class Stage:
+    """
+    One bot on one ledger and one scripted chain.
+
+    `acts` run one per sleep of the driver, in order; after the last, each sleep makes a block with all that can land.
+    """
+
+    def __init__(self, ledger: Ledger, *, providers: tuple[str, ...] = ("a", "b")) -> None:
+        self.ledger = ledger
+        self.chain = ScriptedChain()
+        self.chain.make(10)
+        self.pool = ScriptedPool(self.chain, providers=providers)
+        self.settings = ExecutionSettings(resend_interval_s=0.1, poll_interval_s=0.4)
+        self.executor = ScriptedExecutor(self.pool, self.settings)
+        self.acts: list[Callable[[], None]] = []
+        self.idle_left = 600
+        self.clock = ScriptedClock(self._idle)
+        self.driver = TradeDriver(
+            ledger=ledger, executor=self.executor, clock=self.clock, settings=self.settings, genesis_hash=GENESIS
+        )
+
+    def _idle(self) -> None:
+        self.idle_left -= 1
+        assert self.idle_left > 0, "the driver did not come to an end"
+        if self.acts:
+            self.acts.pop(0)()
+        else:
+            self.chain.land_what_can()
+
+    async def take(self, holder: str, shard: int = 0) -> Ownership:
+        """Take the shard as a new process incarnation does."""
+        row = (await self.ledger.shards())[shard]
+        ownership = await self.ledger.take(row, holder=holder, now_ms=NOW_MS)
+        assert ownership is not None
+        return ownership
+
+    async def claim(self, ownership: Ownership, order: OrderIntent) -> IntentRecord:
+        """Claim an intent, which must succeed."""
+        result = await self.ledger.claim(order, ownership=ownership, limits=LIMITS)
+        assert result.outcome is ClaimOutcome.CLAIMED, f"{result.reason}: {result.message}"
+        assert result.record is not None
+        return result.record
+
+    async def drive(self, record: IntentRecord, ownership: Ownership) -> IntentRecord:
+        """Follow an intent to its end, as the engine does."""
+        return await self.driver.drive(record, ownership, may_attempt=lambda: True)
+
+    async def resume(self, holder: str) -> None:
+        """Start as a new process: take the shard, then follow everything that is open."""
+        ownership = await self.take(holder)
+        for record in await self.ledger.open_intents():
+            await self.drive(record, ownership)
+
+    async def verdict(self) -> Counter[str]:
+        """Let everything land that can and become final, then compare chain and ledger as the audit does."""
+        self.chain.make(1)
+        for _ in range(160):
+            self.chain.land_what_can()
+        final = self.chain.finalized.height
+        won: dict[str, list[str]] = {}
+        for block in self.chain.blocks:
+            if block.height <= final:
+                for signature, failed in block.landed.items():
+                    if not failed and not signature.startswith("filler"):
+                        won.setdefault(signature.split("-")[0], []).append(signature)
+        out: Counter[str] = Counter()
+        for short in {s.split("-")[0] for s in self.chain.last_valid}:
+            record = await self._record(short)
+            signatures = won.get(short, [])
+            done = record is not None and record.state is IntentState.DONE
+            current = record.current.signature if record and record.current else ""
+            if len(signatures) > 1:
+                out["doubled"] += 1
+            if signatures and (not done or current not in signatures):
+                out["lost"] += 1
+            if done and current not in signatures:
+                out["phantom"] += 1
+        return out
+
+    async def _record(self, short: str) -> IntentRecord | None:
+        full = short + short[0] * (32 - len(short))
+        return await self.ledger.intent(full)
+
+
+def an_order(letter: str = "a", **change: object) -> OrderIntent:
+    """Return an entry of 0.01 SOL; `letter` makes its id."""
+    own_id = letter * 32
+    order = OrderIntent(
+        id=own_id,
+        strategy="metronome",
+        mint=BONK,
+        side=Side.BUY,
+        purpose=Purpose.ENTRY,
+        priority=Priority.NORMAL,
+        position_id=own_id,
+        amount_in=SIZE,
+        reserve_quote=SIZE,
+        reserve_lamports=5_000,
+        max_slippage_bps=100,
+        max_priority_fee_lamports=0,
+        signal_at_ms=NOW_MS,
+        created_at_ms=NOW_MS,
+        price=0.001,
+        reason="Test",
+    )
+    return replace(order, **change)  # type: ignore[arg-type]
+
+
+def an_exit(letter: str, position: str) -> OrderIntent:
+    """Return the sale of the whole position that the entry `position` opened."""
+    return an_order(
+        letter,
+        side=Side.SELL,
+        purpose=Purpose.EXIT,
+        position_id=position * 32,
+        amount_in=TOKENS,
+        reserve_quote=0,
+    )
+
+
+async def open_stage(directory: Path, *, providers: tuple[str, ...] = ("a", "b"), url: str | None = None) -> Stage:
+    """Return a stage over a new SQLite ledger in `directory`, or over the PostgreSQL database at `url`."""
+    settings = LedgerSettings.model_validate({"url": url} if url else {"sqlite_path": directory / "ledger.sqlite"})
+    stage_clock = ScriptedClock(lambda: None)
+    ledger = open_ledger(settings, holder="stage", clock=stage_clock, paper=False)
+    await ledger.open()
+    await ledger.adopt_bot(
+        BotRecord(
+            bot_id="0" * 32,
+            name="default/mutant",
+            wallet=WALLET,
+            genesis_hash=GENESIS,
+            cluster_id="here",
+            quote_mint=SOL_MINT,
+            shards=1,
+            paper=False,
+            wallet_lamports=10**11,
+            wallet_quote=10**11,
+        ),
+        risk=RiskState(
+            capital=10**11, equity_start=10**11, equity=10**11, peak=10**11, day="2023-11-14", day_start=10**11,
+            marked_at_ms=NOW_MS,
+        ),
+    )  # fmt: skip
+    return Stage(ledger, providers=providers)
+
+
+def crash_at(monkeypatch: pytest.MonkeyPatch, name: str, visit: int = 1) -> None:
+    """Let the process die at the n-th visit of a named point of the trade path; afterwards the points are inert again."""
+    assert name in crashpoint.POINTS
+    left = visit
+
+    def reached(point: str) -> None:
+        nonlocal left
+        if point == name:
+            left -= 1
+            if left == 0:
+                raise Crash(name)
+
+    monkeypatch.setattr(crashpoint, "reached", reached)
