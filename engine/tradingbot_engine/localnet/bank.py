@@ -123,7 +123,7 @@ class Bank:
         self.incarnation = 0
         self.number = self.first_slot = self.vm.first_slot
         self.clock = MarketClock(self.number, origin_ms, ms_per_slot)
-        self.finalized_slot = self.number
+        self.finalized_slot = self.settled_slot = self.number
         self.transaction_count = 0
         genesis = Hash(hashlib.sha256(self.genesis_hash.encode()).digest())
         height = self.number - HEIGHT_BEHIND_SLOT
@@ -150,7 +150,7 @@ class Bank:
             self._append(block)
             for record in block.records:
                 self.history.add(record)
-        self.finalized_slot = self._persisted_slot = self.slot
+        self.finalized_slot = self.settled_slot = self._persisted_slot = self.slot
         self.transaction_count = stored.transaction_count
         # slots after the last finalized one are abandoned; their numbers are never used again
         self.number = stored.number

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from pydantic import ValidationError
 
 from tradingbot_engine.localnet.cluster import Cluster
 from tradingbot_engine.localnet.faults import FaultRefused, parse_faults
+from tradingbot_engine.localnet.market import BadRecording, BadToken, Market, Scenario, load_recording
 from tradingbot_engine.localnet.store import StoreError
 
 PARENT_POLL_S = 0.25
@@ -29,7 +28,14 @@ PARENT_POLL_S = 0.25
 @click.option("--slot-ms", type=click.FloatRange(5, 60_000), default=400.0, show_default=True, help="Wall ms per slot.")
 @click.option("--speed", type=click.FloatRange(0.01, 10_000), default=1.0, show_default=True, help="Market speed.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of traders and of fault probabilities.")
-@click.option("--scenario", default="Calm", show_default=True, help="What the simulated traders play.")
+@click.option(
+    "--scenario",
+    type=click.Choice([scenario.value for scenario in Scenario], case_sensitive=False),
+    default=Scenario.CALM.value,
+    show_default=True,
+    help="What the simulated traders play.",
+)
+@click.option("--token", "tokens", multiple=True, help="A further token to trade, MINT or MINT:DECIMALS.")
 @click.option("--replay", type=click.Path(exists=True, path_type=Path), help="Recorded prices that drive the market.")
 @click.option("--state-dir", type=click.Path(file_okay=False, path_type=Path), help="Keep the chain here across runs.")
 @click.option(
@@ -54,6 +60,7 @@ async def _main(
     speed: float,
     seed: int,
     scenario: str,
+    tokens: tuple[str, ...],
     replay: Path | None,
     state_dir: Path | None,
     faults_file: Path | None,
@@ -66,6 +73,7 @@ async def _main(
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     faults = _read_faults(faults_file) if faults_file is not None else []
     try:
+        recording = load_recording(replay) if replay is not None else None
         cluster = Cluster(
             nodes=nodes,
             slot_ms=slot_ms,
@@ -75,10 +83,15 @@ async def _main(
             seed=seed,
             audit_node=audit_node,
         )
-    except StoreError as error:
+        market = Market(
+            cluster.bank, seed=seed, scenario=scenario, replay=recording, tokens=tokens, state_dir=state_dir
+        )
+        market.open()
+    except (StoreError, BadRecording, BadToken) as error:
         raise click.ClickException(str(error)) from error
+    market.mount(cluster.gateway)
     try:
-        async with market(cluster, scenario=scenario, replay=replay, seed=seed), cluster:
+        async with cluster:
             for fault in faults:
                 cluster.faults.add(fault)
             _announce(cluster, output)
@@ -87,12 +100,8 @@ async def _main(
         raise click.ClickException(f"{faults_file}: {error}") from error
     except OSError as error:
         raise click.ClickException(f"cannot listen: {error}") from error
-
-
-@contextlib.asynccontextmanager
-async def market(cluster: Cluster, *, scenario: str, replay: Path | None, seed: int) -> AsyncIterator[None]:
-    """Pools, traders and the market's APIs on the cluster, where that package is present."""
-    yield
+    finally:
+        market.close()
 
 
 async def _until_stopped(cluster: Cluster, stop: asyncio.Event, parent_pid: int | None) -> None:

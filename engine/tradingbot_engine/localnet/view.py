@@ -102,9 +102,13 @@ class LiveView:
     def slot(self, commitment: Commitment) -> int:
         bank = self._bank
         depth = {"processed": 0, "confirmed": bank.confirm_depth, "finalized": bank.finalize_depth}[commitment]
-        slot = bank.blocks[max(0, self._tip() - depth)].slot
-        # a node never reports as finalized what is not on disk, nor less than what it started from
-        return min(slot, bank.finalized_slot) if commitment == "finalized" else slot
+        tip = self._tip()
+        slot = bank.blocks[max(0, tip - depth)].slot
+        if tip == len(bank.blocks) - 1 and commitment == "finalized":
+            return bank.finalized_slot
+        # what was final before a restart is final for laggards too, as far as they have come
+        settled = min(bank.settled_slot, bank.blocks[tip].slot)
+        return min(max(slot, settled), bank.finalized_slot) if commitment == "finalized" else max(slot, settled)
 
     def height(self, slot: int) -> int:
         return self._bank.block_at(slot).height
