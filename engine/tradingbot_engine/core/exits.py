@@ -106,7 +106,7 @@ def take_position(state: CoreState, event: PositionChanged) -> list[Effect]:
         if position.exit_open or position.exit_failures > before.exit_failures or before.exit_open:
             known.asked_at_ms = None  # what was asked for is under way, or has ended
             known.not_before_ms = 0
-    effects += _hurry(state, token)
+    effects += _hurry(state, token, at_ms=state.now_ms)
     state.rearm(token)
     return effects
 
@@ -131,7 +131,6 @@ def settle(state: CoreState, event: SignalSettled) -> list[Effect]:
 def take_risk(state: CoreState, event: RiskChanged) -> list[Effect]:
     """Follow the bot's tier and capital; EMERGENCY asks for the close of everything at once."""
     risk = event.risk
-    state.now_ms = max(state.now_ms, event.at_ms)
     state.order_quote = int(risk.capital * state.max_position_percent / 100) if risk.capital > 0 else None
     entered = risk.tier is Tier.EMERGENCY and (
         state.tier is not Tier.EMERGENCY or risk.tier_since_ms != state.tier_since_ms
@@ -144,12 +143,12 @@ def take_risk(state: CoreState, event: RiskChanged) -> list[Effect]:
             for lane in token.lanes.values():
                 for holding in lane.holdings.values():
                     holding.wanted = EMERGENCY if entered else None if holding.wanted is EMERGENCY else holding.wanted
-            effects += _hurry(state, token)
+            effects += _hurry(state, token, at_ms=max(state.now_ms, event.at_ms))
             state.rearm(token)
     return effects
 
 
-def _hurry(state: CoreState, token: TokenState) -> list[Effect]:
+def _hurry(state: CoreState, token: TokenState, *, at_ms: UnixMs) -> list[Effect]:
     """In an emergency, ask for the sale of everything in `token` that is not on its way, without waiting for a tick."""
     if state.tier is not Tier.EMERGENCY:
         return []
@@ -157,4 +156,4 @@ def _hurry(state: CoreState, token: TokenState) -> list[Effect]:
         for holding in lane.holdings.values():
             holding.wanted = EMERGENCY
     trigger = f"risk:{token.token.mint}:{state.tier_since_ms}"
-    return ask_exits(state, token, trigger=trigger, at_ms=state.now_ms, price=token.close)
+    return ask_exits(state, token, trigger=trigger, at_ms=at_ms, price=token.close)

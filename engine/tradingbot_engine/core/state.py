@@ -123,7 +123,7 @@ class CoreState:
     order_quote: QuoteUnits | None = None
     """Size of an order at full size, for impact estimates; None until the first `RiskChanged`."""
     now_ms: UnixMs = 0
-    """Newest event time seen."""
+    """Newest event time that the market told (ticks, clock, feed)."""
     tier: Tier = Tier.NORMAL
     tier_since_ms: UnixMs = 0
     next_minute_ms: UnixMs = 0

@@ -172,5 +172,5 @@ def _percent(ppm: int) -> str:
 
 
 def _scaled(value: int, numerator: int, denominator: int) -> int:
-    """Return value × numerator / denominator, rounded to the nearest."""
-    return (2 * value * numerator + denominator) // (2 * denominator)
+    """Return value × numerator / denominator, rounded up: a fall may look a unit deeper, never less deep."""
+    return -(-value * numerator // denominator)

@@ -43,7 +43,7 @@ def z_score(market: MarketView) -> tuple[float, float] | None:
 
 class MeanRevert1h(Strategy):
     """
-    Enters at a deep z-score, leaves at the mean.
+    Enters at a deep z-score, leaves at the mean. At or below `stopZ` it does not enter: it would sell again at once.
 
     Liquidity is looked at first, since a rug is a deep z: the pool's quote reserve against that of 60 minutes before.
     The day's return is measured from the newest close that is at least 24 h old.
@@ -102,6 +102,8 @@ class MeanRevert1h(Strategy):
         if change <= self._min_liquidity_change + SLACK:
             return Declined("LiquidityLeaves", f"{depth}, but liquidity changed by {change * 100:.1f} % in 60 minutes")
 
+        if z <= self._stop_z:
+            return Declined("TooDeep", f"{depth} is at or below {self._stop_z:g}, where a position would be sold")
         if sd < self._min_sd - SLACK:
             return Declined("TooCalm", f"{depth}, but a standard deviation is only {sd * 100:.2f} %")
 

@@ -60,13 +60,13 @@ class Momentum5m(Strategy):
         self.cooldown_ms = int(values["cooldownMinutes"]) * BAR_MS
 
     def on_bar(self, market: MarketView) -> Entry | Declined | None:
-        gain = market.return_over(WINDOW_MINUTES)
-        if gain is not None and gain < self._min_return - SLACK:
-            return None
         volumes = market.bars.volumes(market.last_ms, self.warm_up_minutes)
+        gain = market.return_over(WINDOW_MINUTES)
         if gain is None or volumes is None:
             missing = len(market.bars.missing(market.last_ms, self.warm_up_minutes))
             return Declined("WarmingUp", f"{missing} of the last {self.warm_up_minutes} minutes are missing")
+        if gain < self._min_return - SLACK:
+            return None
         rise = f"+{gain * 100:.2f} % in {WINDOW_MINUTES} min"
 
         windows = [sum(volumes[i : i + WINDOW_MINUTES]) for i in range(0, len(volumes), WINDOW_MINUTES)]
