@@ -16,12 +16,9 @@ from solders.pubkey import Pubkey
 
 from tradingbot_engine.domain.units import SOL_MINT, Address, BaseUnits, IntentId, Lamports, Mint, Slot, UnixMs
 from tradingbot_engine.errors import FatalError
-from tradingbot_engine.execution.build import priority_fee_lamports
-from tradingbot_engine.execution.programs import COMPUTE_BUDGET, JITO_TIP_ACCOUNTS, SYSTEM, guard_account
+from tradingbot_engine.execution.programs import JITO_TIP_ACCOUNTS, SYSTEM, guard_account
 
 LAMPORTS_PER_SIGNATURE: Lamports = 5000
-UNITS_PER_INSTRUCTION = 200_000
-MAX_UNITS = 1_400_000
 
 
 class FillUnbalanced(FatalError):
@@ -87,12 +84,9 @@ def _read(transaction: Mapping[str, Any], wallet: Address, intent_id: IntentId |
         raise FillUnbalanced(f"{sum(before) - sum(after)} lamports vanished, the fee is {fee}")
     failed = meta["err"] is not None
     base_fee = LAMPORTS_PER_SIGNATURE * len(transaction["transaction"]["signatures"])
-    priority_fee = _priority_fee(message, keys)
-    if base_fee + priority_fee != fee:
-        # Precompiles charge by signature too; whatever is beyond the base is what was paid for speed.
-        if fee < base_fee:
-            raise FillUnbalanced(f"the fee of {fee} is below {base_fee} for the signatures")
-        priority_fee = fee - base_fee
+    if fee < base_fee:
+        raise FillUnbalanced(f"the fee of {fee} is below {base_fee} for the signatures")
+    priority_fee = fee - base_fee
 
     token_before = _tokens(meta.get("preTokenBalances") or [], wallet)
     token_after = _tokens(meta.get("postTokenBalances") or [], wallet)
@@ -155,22 +149,6 @@ def _program_and_data(instruction: Mapping[str, Any], keys: Sequence[Address]) -
         keys[instruction["programIdIndex"]] if program is None else str(program),
         based58.b58decode(data.encode()) if isinstance(data, str) and data else b"",
     )
-
-
-def _priority_fee(message: Mapping[str, Any], keys: Sequence[Address]) -> Lamports:
-    """Return the fee that the transaction's own compute budget asks for."""
-    limit: int | None = None
-    price = others = 0
-    for instruction in message["instructions"]:
-        program, data = _program_and_data(instruction, keys)
-        if program != str(COMPUTE_BUDGET):
-            others += 1
-        elif data[:1] == b"\2":
-            limit = struct.unpack("<I", data[1:5])[0]
-        elif data[:1] == b"\3":
-            price = struct.unpack("<Q", data[1:9])[0]
-    units = min(MAX_UNITS, UNITS_PER_INSTRUCTION * others if limit is None else limit)
-    return priority_fee_lamports(units=units, price_micro_lamports=price)
 
 
 def _tips(transaction: Mapping[str, Any], keys: Sequence[Address], wallet: Address) -> Lamports:

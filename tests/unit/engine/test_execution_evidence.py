@@ -1,0 +1,171 @@
+"""Rule E's evidence: one provider, in order, and any doubt is no evidence."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from scripted_rpc import Complaint, ScriptedNode, serving
+
+from tradingbot_engine.clock import SystemClock
+from tradingbot_engine.core.intents import IntentEvent
+from tradingbot_engine.core.proof import Case, Unproven, prove_expiry
+from tradingbot_engine.execution.evidence import EvidenceGatherer
+from tradingbot_engine.rpc.errors import RpcError
+from tradingbot_engine.rpc.methods import Rpc
+from tradingbot_engine.rpc.pool import RpcPool
+
+CASE = Case(blockhash_slot=1000, last_valid_block_height=900, genesis_hash="ours", providers_needed=1)
+
+
+class Node:
+    """A node's answers, each of which a test may change; heights are 300 below slots."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.finalized, self.processed = 1205, 1237
+        self.first_available, self.genesis = 0, "ours"
+        self.ours: Any = None
+        self.empty: set[int] = set()
+        self.skipped: set[int] = set()
+        self.known_witness: Any = "finalized"
+        self.fails = ""
+        self.__dict__.update(changes)
+
+    def __call__(self, method: str, params: list[Any]) -> Any:
+        if method == self.fails:
+            raise Complaint(-32603, "Internal error")
+        return getattr(self, method)(*params)
+
+    def getEpochInfo(self, config: Any) -> Any:
+        slot = {"finalized": self.finalized, "processed": self.processed}[config["commitment"]]
+        return {"absoluteSlot": slot, "blockHeight": slot - 300, "epoch": 1}
+
+    def getBlock(self, slot: int, config: Any) -> Any:
+        assert config["commitment"] == "finalized"
+        if slot in self.skipped:
+            raise Complaint(-32007, f"Slot {slot} was skipped")
+        signatures = [] if slot in self.empty else [f"w{slot}"]
+        return {"blockHeight": slot - 300, "blockhash": "b", "signatures": signatures}
+
+    def getSignatureStatuses(self, signatures: list[str], config: Any) -> Any:
+        witness = (
+            None
+            if self.known_witness is None
+            else {"slot": 1200, "err": None, "confirmationStatus": self.known_witness, "confirmations": None}
+        )
+        value = [self.ours, *([witness] if len(signatures) > 1 else [])]
+        return {"context": {"slot": self.processed}, "value": value}
+
+    def getFirstAvailableBlock(self) -> Any:
+        return self.first_available
+
+    def getGenesisHash(self) -> Any:
+        return self.genesis
+
+
+@asynccontextmanager
+async def gathering(*nodes: Node) -> AsyncIterator[tuple[EvidenceGatherer, list[ScriptedNode]]]:
+    servers = [ScriptedNode(node) for node in nodes]
+    async with (
+        serving(*servers) as endpoints,
+        RpcPool(endpoints, request_timeout_s=5, max_in_flight=10, clock=SystemClock(), slot_s=0.001) as pool,
+    ):
+        yield EvidenceGatherer(Rpc(pool)), servers
+
+
+async def verdict(node: Node, case: Case = CASE, context_slot: int = 1237) -> Any:
+    async with gathering(node) as (gatherer, _):
+        piece = await gatherer.expiry("sig", case, provider="n0", context_slot=context_slot)
+    return None if piece is None else prove_expiry(case, [piece])
+
+
+async def test_the_height_is_read_first_then_the_witness_then_both_statuses_in_one_question() -> None:
+    """A status read before the height could become true in between; two questions could go to two banks."""
+    async with gathering(Node()) as (gatherer, (server,)):
+        piece = await gatherer.expiry("sig", CASE, provider="n0", context_slot=1237)
+    assert piece is not None
+    assert IntentEvent.EXPIRE is prove_expiry(CASE, [piece])
+    assert server.methods() == [
+        "getEpochInfo",
+        "getBlock",
+        "getSignatureStatuses",
+        "getFirstAvailableBlock",
+        "getGenesisHash",
+    ]
+    assert server.calls[0][1] == [{"commitment": "finalized"}]
+    assert server.calls[2][1] == [["sig", "w1205"], {"searchTransactionHistory": False}]
+
+
+async def test_at_exactly_the_last_valid_height_nothing_is_proven() -> None:
+    """Strictly greater: validators compare the parent's height."""
+    assert await verdict(Node(finalized=1200)) is None
+    assert IntentEvent.EXPIRE is await verdict(Node(finalized=1201))
+
+
+async def test_every_question_goes_to_the_same_provider() -> None:
+    """Readings of two nodes prove nothing together."""
+    async with gathering(Node(), Node()) as (gatherer, servers):
+        await gatherer.expiry("sig", CASE, provider="n1", context_slot=1237)
+    assert (servers[0].calls, len(servers[1].calls)) == ([], 5)
+
+
+@pytest.mark.parametrize(
+    "method", ["getEpochInfo", "getBlock", "getSignatureStatuses", "getFirstAvailableBlock", "getGenesisHash"]
+)
+async def test_any_error_on_the_way_is_no_evidence(method: str) -> None:
+    """Unknown is never expired, whichever question failed."""
+    with pytest.raises(RpcError):
+        await verdict(Node(fails=method))
+
+
+async def test_empty_and_skipped_blocks_are_passed_over_for_a_witness_above_the_height() -> None:
+    """A quiet chain has blocks without signatures."""
+    assert IntentEvent.EXPIRE is await verdict(Node(empty={1205, 1203}, skipped={1204}))
+    assert await verdict(Node(empty={1205, 1204, 1203, 1202, 1201})) is None
+
+
+async def test_beyond_the_status_window_history_is_asked_and_inside_it_is_not() -> None:
+    """Inside, one bank must answer for both; beyond, only history can know."""
+    old = Node(finalized=1400, processed=1432)
+    async with gathering(old) as (gatherer, (server,)):
+        piece = await gatherer.expiry("sig", CASE, provider="n0", context_slot=1432)
+        assert piece is not None
+        assert piece.answer.history
+        # The window closed between the last look and now: the wrong kind of answer is asked for again.
+        piece = await gatherer.expiry("sig", CASE, provider="n0", context_slot=1299)
+        assert piece is not None
+        assert piece.answer.history
+        assert IntentEvent.EXPIRE is prove_expiry(CASE, [piece])
+    assert [
+        p[1]["searchTransactionHistory"] for m, p in server.calls if m == "getSignatureStatuses"
+    ] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("node", "reason"),
+    [
+        (Node(known_witness=None), "NoFinalizedWitness"),
+        (Node(known_witness="confirmed"), "NoFinalizedWitness"),
+        (Node(processed=1204), "AnswerOlderThanHeight"),
+        (Node(first_available=1001), "HistoryTooShort"),
+        (Node(genesis="theirs"), "WrongGenesis"),
+        (Node(ours={"slot": 1100, "err": None, "confirmationStatus": "processed", "confirmations": 3}), "StatusKnown"),
+    ],
+)
+async def test_a_node_on_a_dead_fork_lagging_with_holes_or_of_another_chain_proves_nothing(
+    node: Node, reason: str
+) -> None:
+    """Each check of rule E has a node that it is there for."""
+    assert Unproven(reason) == await verdict(node)
+
+
+async def test_two_providers_must_agree_where_two_are_asked_for() -> None:
+    """One provider twice is not two providers."""
+    strict = replace(CASE, providers_needed=2)
+    async with gathering(Node(), Node()) as (gatherer, _):
+        pieces = [await gatherer.expiry("sig", strict, provider=n, context_slot=1237) for n in ("n0", "n1", "n0")]
+    assert all(pieces)
+    first, second, again = (p for p in pieces if p is not None)
+    assert Unproven("TooFewProviders") == prove_expiry(strict, [first, again])
+    assert IntentEvent.EXPIRE is prove_expiry(strict, [first, second])
