@@ -31,12 +31,11 @@ PLACES = Places(
 )
 LINE = {
     "nodes": [{"http": "http://127.0.0.1:8899", "websocket": "ws://127.0.0.1:8900"}],
-    "swap": "http://127.0.0.1:8901/swap/v1",
-    "history": "http://127.0.0.1:8901",
-    "price": "http://127.0.0.1:8901",
-    "event_time": {"origin_slot": 5, "origin_ms": 1_700_000_000_000, "ms_per_slot": 24_000.0},
+    "swap": "http://127.0.0.1:8901",
     "genesis_hash": WALLET,
 }
+
+INFO = {"market_clock": {"origin_slot": 5, "origin_ms": 1_700_000_000_000, "ms_per_slot": 24_000.0}}
 
 
 def bot(**changes: Any) -> TradingBot:
@@ -57,7 +56,7 @@ def sound(data: dict[str, Any]) -> TradingBot:
 
 
 def settings_of(found: TradingBot, resolved: Resolved | None = None, path: Path | None = None) -> EngineSettings:
-    resolved = resolved or Resolved(chain=localnet_chain(LINE), wallet_address=WALLET)
+    resolved = resolved or Resolved(chain=localnet_chain(LINE, INFO), wallet_address=WALLET)
     data = render(found, places=PLACES, resolved=resolved, cluster_id="laptop-1", generation=3)
     text = json.dumps(data)
     if path is not None:

@@ -68,6 +68,9 @@ class Admin(Handler):
 
 
 class Node(Handler):
+    def do_GET(self):
+        self.answer({"market_clock": {"origin_slot": 1, "origin_ms": 1, "ms_per_slot": 24_000.0}})
+
     def do_POST(self):
         call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if call["method"] == "requestAirdrop":
@@ -120,7 +123,7 @@ def localnet():
     watch_parent(lambda: None if TOLD.get("localnet_stays") else leave(0))
     note("runs")
     print(
-        json.dumps({"nodes": [{"http": url, "websocket": url.replace("http", "ws")}], "swap": f"{url}/swap"}),
+        json.dumps({"nodes": [{"http": url, "websocket": url.replace("http", "ws")}], "swap": url}),
         flush=True,
     )
     while True:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -155,6 +156,46 @@ def test_plain_output_ends_with_the_summary(bench: Bench):
     assert json.loads(lines[-1])["bot"] == "default/first-bot"
     assert any("READY" in line for line in lines[:-1])
     assert any("60 times as fast" in line for line in lines[:-1])
+
+
+def test_closing_the_terminal_drains(bench: Bench):
+    """The picture is drawn in it while it is there; when it goes, the kernel's SIGHUP drains like Ctrl-C."""
+    master, slave = pty.openpty()
+    takes_terminal = "import os, sys; os.open(os.ttyname(0), os.O_RDWR); os.execv(sys.executable, sys.argv[1:])"
+    runner = subprocess.Popen(
+        [sys.executable, "-c", takes_terminal]
+        + [sys.executable, "-m", "tradingbot_operator", "run"]
+        + ["-f", str(bench.manifest), "--state-dir", str(bench.state)],
+        env={**os.environ, "PYTHONPATH": str(bench.root / "path"), "FAKE": str(bench.told), "TERM": "xterm"},
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
+    os.close(slave)
+    seen = b""
+    deadline = time.monotonic() + PATIENCE_S
+    while b"READY" not in seen and time.monotonic() < deadline:
+        seen += os.read(master, 65536)
+    assert b"default/first-bot" in seen
+    assert "60 × wall time".encode() in seen
+    os.close(master)
+    assert runner.wait(PATIENCE_S) == 0
+    assert len(bench.noted("drain")) == 1
+    assert not any(alive(line["pid"]) for line in bench.noted("runs", "localnet") + bench.noted("runs"))
+
+
+def test_a_reader_that_leaves_drains(bench: Bench):
+    """`tradingbot run | head` closes standard output: nobody watches any more."""
+    runner = bench.run(output="text")
+    bench.trading()
+    assert runner.stdout is not None
+    runner.stdout.close()
+    eventually(lambda: bench.noted("drain"), "the drain")
+    assert runner.wait(PATIENCE_S) == 0
+    assert runner.stderr is not None
+    assert "Traceback" not in runner.stderr.read()
+    runner.stdout = None
 
 
 def test_a_second_simultaneous_run_is_refused_and_names_the_first(bench: Bench):

@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,7 @@ def _at(data: Any, path: tuple[Any, ...]) -> Any:
     return data
 
 
+@cache
 def _known(model: type[BaseModel]) -> set[str]:
     names = {str(field.alias) for field in model.model_fields.values()}
     schema = model.model_json_schema(by_alias=True)

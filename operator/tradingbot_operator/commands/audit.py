@@ -59,7 +59,7 @@ async def _with_localnet(state: StateDir, command: list[str]) -> int:
         line = announced(state.localnet_out)
         if line is None:
             raise Failed("localnet is starting: try again in a moment")
-        return await asyncio.to_thread(_call, [*command, "--rpc", localnet_chain(line).nodes[-1].url])
+        return await asyncio.to_thread(_call, [*command, "--rpc", localnet_chain(line, {}).nodes[-1].url])
     state.open()
     try:
         options = recall(state)
@@ -67,7 +67,7 @@ async def _with_localnet(state: StateDir, command: list[str]) -> int:
         child = Child.start("localnet", began, state=state, stdout=state.localnet_out)
         try:
             line = await wait_for_line(child, state.localnet_out, log=state.log("localnet"))
-            return await asyncio.to_thread(_call, [*command, "--rpc", localnet_chain(line).nodes[-1].url])
+            return await asyncio.to_thread(_call, [*command, "--rpc", localnet_chain(line, {}).nodes[-1].url])
         finally:
             await child.end(patience_s=LOCALNET_END_S)
             state.record("localnet", None)

@@ -157,7 +157,7 @@ def localnet_options(bot: TradingBot, options: RunOptions) -> LocalnetOptions | 
         nodes=stated.nodes,
         scenario=options.scenario or stated.scenario,
         speed=options.speed or stated.speed,
-        tokens=tuple((token.mint, token.symbol or token.mint[:4]) for token in bot.spec.market.tokens),
+        tokens=tuple(token.mint for token in bot.spec.market.tokens),
         seed=options.seed,
         replay=str(Path(options.replay).absolute()) if options.replay else None,
         slot_ms=options.slot_ms,

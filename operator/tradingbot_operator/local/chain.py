@@ -41,12 +41,13 @@ class Chain:
 MANY = 10_000
 
 
-def localnet_chain(line: dict[str, Any]) -> Chain:
+def localnet_chain(line: dict[str, Any], info: dict[str, Any]) -> Chain:
     """
     Return the chain that a localnet announced.
 
     Args:
-        line: {"nodes": [{"http", "websocket"}], "swap", "history", "price", "event_time", "genesis_hash"}.
+        line: {"nodes": [{"http", "websocket"}], "swap", "genesis_hash"}; swap, history and price APIs share one address.
+        info: {"market_clock": {"origin_slot", "origin_ms", "ms_per_slot"}, …}, or empty where the clock does not matter.
 
     Raises:
         Failed: It announced no node.
@@ -57,10 +58,15 @@ def localnet_chain(line: dict[str, Any]) -> Chain:
     )
     if not nodes:
         raise Failed("localnet announced no node")
+    gateway = line.get("swap")
     return Chain(
-        nodes=nodes,
-        swap_url=line.get("swap"),
-        history_url=line.get("history"),
-        price_url=line.get("price"),
-        event_time=line.get("event_time"),
+        nodes=nodes, swap_url=gateway, history_url=gateway, price_url=gateway, event_time=info.get("market_clock")
     )
+
+
+def same_time(one: dict[str, Any] | None, other: dict[str, Any] | None) -> bool:
+    """Return whether two clocks tell the same time at every slot, as a clock and its own continuation do."""
+    if not one or not other or one["ms_per_slot"] != other["ms_per_slot"]:
+        return one == other
+    slots = other["origin_slot"] - one["origin_slot"]
+    return bool(abs(one["origin_ms"] + slots * one["ms_per_slot"] - other["origin_ms"]) <= 1.0)

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from tradingbot_operator.errors import Failed
 from tradingbot_operator.local.process import ENGINE, Child, how_it_ended, last_lines
 from tradingbot_operator.local.state_dir import StateDir, write_private
@@ -22,8 +24,8 @@ class LocalnetOptions:
     nodes: int
     scenario: str
     speed: float
-    tokens: tuple[tuple[str, str], ...]
-    """(mint, symbol) of every token that the bot trades."""
+    tokens: tuple[str, ...]
+    """Mints of the tokens that the bot trades."""
     seed: int | None = None
     replay: str | None = None
     slot_ms: int | None = None
@@ -42,14 +44,31 @@ def localnet_command(
     command = [*engine, "localnet", "--output", "json", "--state-dir", str(state_dir)]
     command += ["--parent-pid", str(parent_pid), "--nodes", str(options.nodes)]
     command += ["--scenario", options.scenario, "--speed", f"{options.speed:g}"]
-    for mint, symbol in options.tokens:
-        command += ["--token", f"{mint}:{symbol}"]
+    command += ["--audit-node", str(options.nodes - 1)]
+    for mint in options.tokens:
+        command += ["--token", mint]
     command += ["--seed", str(options.seed)] if options.seed is not None else []
     command += ["--replay", options.replay] if options.replay is not None else []
     command += ["--slot-ms", str(options.slot_ms)] if options.slot_ms is not None else []
     command += ["--faults", options.faults] if options.faults is not None else []
     command += ["--port", str(port)] if port is not None else []
     return command
+
+
+async def ask_info(session: aiohttp.ClientSession, line: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return what localnet tells of itself beyond its first line: its market's clock.
+
+    Raises:
+        Failed: It does not answer.
+    """
+    try:
+        timeout = aiohttp.ClientTimeout(total=10)
+        async with session.get(f"{str(line.get('swap')).rstrip('/')}/localnet/info", timeout=timeout) as answer:
+            info = await answer.json(content_type=None)
+    except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+        raise Failed(f"localnet does not tell its clock: {type(error).__name__}: {error}") from None
+    return info if isinstance(info, dict) else {}
 
 
 async def wait_for_line(child: Child, out: Path, *, log: Path) -> dict[str, Any]:
@@ -98,6 +117,6 @@ def recall(state: StateDir) -> LocalnetOptions:
     """Return how localnet was last started; raise Failed if that is not known."""
     try:
         data = json.loads((state.path / "localnet-options.json").read_text(encoding="utf-8"))
-        return LocalnetOptions(**{**data, "tokens": tuple((mint, symbol) for mint, symbol in data["tokens"])})
+        return LocalnetOptions(**{**data, "tokens": tuple(data["tokens"])})
     except (OSError, ValueError, TypeError, KeyError):
         raise Failed(f"{state.path} does not say how its localnet was started: run the bot once more") from None

@@ -13,7 +13,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -24,8 +24,8 @@ from tradingbot_operator.local import faucet
 from tradingbot_operator.local.admin import AdminPort, AdminUnreachable
 from tradingbot_operator.local.audit import AUDIT_S, ask_audit
 from tradingbot_operator.local.board import Board
-from tradingbot_operator.local.chain import Chain, localnet_chain
-from tradingbot_operator.local.localnet import LocalnetOptions, localnet_command, remember, wait_for_line
+from tradingbot_operator.local.chain import Chain, localnet_chain, same_time
+from tradingbot_operator.local.localnet import LocalnetOptions, ask_info, localnet_command, remember, wait_for_line
 from tradingbot_operator.local.process import ENGINE, Backoff, Child, how_it_ended, last_lines
 from tradingbot_operator.local.render import Places, Resolved, base_units, render, risk
 from tradingbot_operator.local.state_dir import StateDir, write_private
@@ -115,6 +115,8 @@ class Supervisor:
             code = await self._drain()
             if self._failure is None and not self._quit.is_set():
                 audit = await self._audit() if started else None
+            if code in (0, 1) and isinstance(left := (audit or {}).get("open"), int) and left > 0:
+                code = 3
         finally:
             for loop in loops:
                 loop.cancel()
@@ -164,7 +166,10 @@ class Supervisor:
         remember(self._state, self._options)
         self._localnet = Child.start("localnet", command, state=self._state, stdout=self._state.localnet_out)
         line = await wait_for_line(self._localnet, self._state.localnet_out, log=self._state.log("localnet"))
-        self._chain = localnet_chain(line)
+        chain = localnet_chain(line, await ask_info(self._session, line))
+        if self._chain is not None and same_time(self._chain.event_time, chain.event_time):
+            chain = replace(chain, event_time=self._chain.event_time)
+        self._chain = chain
         self._board.say(f"localnet serves {len(self._chain.nodes)} nodes, the first at {self._chain.nodes[0].url}")
 
     async def _fund(self) -> None:
@@ -299,8 +304,10 @@ class Supervisor:
     async def _drain(self) -> int:
         """Drain the engine and return the run's exit code."""
         engine = self._engine
-        if engine is None or engine.ended:
-            return 3 if self._open_intents() else (1 if self._failure else 0)
+        if engine is None:  # stopped before anything could trade
+            return 1 if self._failure else 0
+        if engine.ended:  # crashed, and not yet started again
+            return 3 if self._open_intents() else 1
         shutdown = self._bot.spec.shutdown
         began = time.monotonic()
         asked = False
