@@ -16,7 +16,14 @@ from pydantic import ValidationError
 
 from tradingbot_engine.localnet.cluster import Cluster
 from tradingbot_engine.localnet.faults import FaultRefused, parse_faults
-from tradingbot_engine.localnet.market import BadRecording, BadToken, Market, Scenario, load_recording
+from tradingbot_engine.localnet.market import (
+    BadRecording,
+    BadToken,
+    Market,
+    Scenario,
+    load_recording,
+    transactions_per_slot,
+)
 from tradingbot_engine.localnet.store import StoreError
 
 PARENT_POLL_S = 0.25
@@ -84,7 +91,13 @@ async def _main(
             audit_node=audit_node,
         )
         market = Market(
-            cluster.bank, seed=seed, scenario=scenario, replay=recording, tokens=tokens, state_dir=state_dir
+            cluster.bank,
+            seed=seed,
+            scenario=scenario,
+            replay=recording,
+            tokens=tokens,
+            state_dir=state_dir,
+            transactions_per_slot=transactions_per_slot(slot_ms),
         )
         market.open()
     except (StoreError, BadRecording, BadToken) as error:

@@ -1,10 +1,19 @@
 """The market of localnet: tokens, pools, traders that move them, their history, and the APIs that quote them."""
 
-from tradingbot_engine.localnet.market.market import Market
+from tradingbot_engine.localnet.market.market import Market, transactions_per_slot
 from tradingbot_engine.localnet.market.recordings import load_recording
 from tradingbot_engine.localnet.market.replay import BadRecording, Recording
 from tradingbot_engine.localnet.market.scenario import Scenario
 from tradingbot_engine.localnet.market.tokens import BadToken
 from tradingbot_engine.localnet.market.web_api import SwapFaults
 
-__all__ = ["BadRecording", "BadToken", "Market", "Recording", "Scenario", "SwapFaults", "load_recording"]
+__all__ = [
+    "BadRecording",
+    "BadToken",
+    "Market",
+    "Recording",
+    "Scenario",
+    "SwapFaults",
+    "load_recording",
+    "transactions_per_slot",
+]

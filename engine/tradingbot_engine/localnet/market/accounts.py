@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 
 from solders.account import Account
 from solders.pubkey import Pubkey
@@ -49,6 +50,7 @@ def lookup_table_size(addresses: int) -> int:
     return _LOOKUP_TABLE.size + 32 * addresses
 
 
+@lru_cache(maxsize=16_384)
 def associated(owner: Pubkey, mint: Pubkey) -> Pubkey:
     """Return the address of the owner's associated token account."""
     return get_associated_token_address(owner, mint)

@@ -9,7 +9,7 @@ from tradingbot_engine.localnet.market.history import KEPT_MS, Sample, extend
 from tradingbot_engine.localnet.market.traders import Crowd
 from tradingbot_engine.localnet.market.world import Pool
 
-STEPS_PER_MINUTE = 4
+STEPS_PER_MINUTE = 2
 """At most so many slots are imagined per minute. Traffic is a rate per minute of market time, so fewer give the same volume."""
 
 

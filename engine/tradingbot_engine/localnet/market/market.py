@@ -37,6 +37,11 @@ log = structlog.get_logger(__name__)
 TRANSACTIONS_PER_SLOT = 48
 
 
+def transactions_per_slot(slot_ms: float) -> int:
+    """Return how many transactions the traders may send per slot: about 120 a second, so that one core is enough."""
+    return max(1, min(TRANSACTIONS_PER_SLOT, round(slot_ms * 0.12)))
+
+
 class Market:
     """
     Tokens, pools, traders and swap API over a bank.
@@ -181,7 +186,7 @@ class Market:
     def _perform(self, action: Action) -> None:
         signer, instruction = self._instruction(action)
         blockhash, _ = self._bank.latest_blockhash("confirmed")
-        message = MessageV0.try_compile(signer.pubkey(), [instruction], [], blockhash)
+        message = MessageV0.try_compile(instruction.accounts[0].pubkey, [instruction], [], blockhash)
         result = self._bank.execute(VersionedTransaction(message, [signer]), verified=True)  # signed here, just now
         if result.err is not None:
             self.failed_trades += 1
@@ -203,11 +208,12 @@ class Market:
                 amount_b=action.quote,
             )
             return self.world.creator, withdrawal
-        trader = self.world.traders[action.trader]
+        trader = self.world.trader_keys[action.trader]
         sells_base = action.base_in > 0
-        source = associated(trader.pubkey(), pool.base.mint if sells_base else pool.quote.mint)
-        hop = hop_accounts(pool, sells_base=sells_base, user=trader.pubkey())
-        return trader, instructions.swap(trader.pubkey(), source, [hop], action.base_in or action.quote_in, 0)
+        source = associated(trader, pool.base.mint if sells_base else pool.quote.mint)
+        hop = hop_accounts(pool, sells_base=sells_base, user=trader)
+        swap = instructions.swap(trader, source, [hop], action.base_in or action.quote_in, 0)
+        return self.world.traders[action.trader], swap
 
     def _observe(self, slot: Slot) -> None:
         at_ms = self._bank.clock.at_ms(slot)

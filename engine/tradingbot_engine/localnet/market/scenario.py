@@ -131,8 +131,10 @@ TREND = Shape(
     ),
 )
 TREND_HOURS = 24
-PHASE_STEP_MINUTES = 22
+PHASE_STEP_MINUTES = 11
 """Tokens draw their figure one after the other: at any time something happens to one of them."""
+FIRST_PHASE_MINUTES = -18
+"""The first token's burst begins 22 minutes after the opening. At the usual speed, 13 of them pass before anybody can look."""
 
 
 @dataclass(frozen=True)
@@ -231,11 +233,11 @@ def path_of(scenario: Scenario, *, seed: int, symbol: str, index: int) -> Path:
     if scenario is Scenario.DEAD:
         return Dead(calm.key)
     if scenario is Scenario.VIRAL:
-        return Viral(calm, index * PHASE_STEP_MINUTES + 1 + unit(seed, symbol, "phase"))
+        return Viral(calm, FIRST_PHASE_MINUTES + index * PHASE_STEP_MINUTES + unit(seed, symbol, "phase"))
     if scenario is Scenario.TREND:
-        return Trend(calm, index * PHASE_STEP_MINUTES + 1 + unit(seed, symbol, "phase"))
+        return Trend(calm, FIRST_PHASE_MINUTES + index * PHASE_STEP_MINUTES + unit(seed, symbol, "phase"))
     if scenario is Scenario.RUG_PULL:
-        return RugPull(calm, 12.0 + 25 * index + 3 * unit(seed, symbol, "rug"))
+        return RugPull(calm, 30.0 + 20 * index + 3 * unit(seed, symbol, "rug"))
     return calm
 
 

@@ -106,6 +106,11 @@ class World:
     creator: Keypair
 
     @cached_property
+    def trader_keys(self) -> tuple[Pubkey, ...]:
+        """Public keys of the traders: deriving one costs as much as a signature."""
+        return tuple(trader.pubkey() for trader in self.traders)
+
+    @cached_property
     def by_mint(self) -> dict[Pubkey, Token]:
         return {token.mint: token for token in (SOL, USDC, *self.tokens)}
 
