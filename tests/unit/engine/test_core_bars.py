@@ -76,6 +76,14 @@ def test_a_tick_of_an_older_bar_is_counted_and_ignored():
     assert market.state.tokens[MINT].late_ticks == 1
 
 
+def test_a_tick_of_a_minute_that_the_clock_closed_is_late():
+    """It is newer than any tick before, but its bar is closed: it must not become part of the next one."""
+    market = Market().play([tick(START_MS, 2.0), ClockTick(START_MS + BAR_MS), tick(START_MS + 59_000, 99.0)])
+    market.play([tick(START_MS + BAR_MS + 1, 3.0), ClockTick(START_MS + 2 * BAR_MS)])
+    assert [(b.open, b.high, b.volume) for b in market.bars] == [(2.0, 2.0, SOL), (3.0, 3.0, SOL)]
+    assert market.state.tokens[MINT].late_ticks == 1
+
+
 def test_a_late_tick_of_the_present_minute_widens_the_bar_but_is_not_its_close():
     """It was traded in this minute, but another price is newer."""
     market = Market().play([tick(START_MS + 9_000, 2.0, volume=1), tick(START_MS + 5_000, 4.0, volume=2)])

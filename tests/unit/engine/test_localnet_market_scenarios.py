@@ -80,7 +80,7 @@ def test_viral_offers_both_strategies_an_entry_within_40_seconds_of_the_sample(s
 
 def test_viral_keeps_offering_entries_and_had_them_before_it_was_born() -> None:
     """Every token bursts and dips every hour, in history as in what follows."""
-    bank, viral = market(Scenario.VIRAL)
+    _, viral = market(Scenario.VIRAL)
     for pool in (pool_of(viral, TWO_TOKENS[0]), pool_of(viral, TWO_TOKENS[1], "USDC")):
         bars = bars_of(viral, pool)
         for start in range(120, len(bars) - 75, 240):

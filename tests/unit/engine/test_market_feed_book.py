@@ -154,7 +154,7 @@ def test_a_fork_forgets_what_it_undid_and_takes_lower_slots_again():
     stage.tell(slot(102, 101))
     assert stage.book.counts["forks"] == 1
     assert stage.book.repaired(before_fork, MINT, 104, 900_000, 56_000_000) == []
-    repair, events = stage.read(103, 1_000_000, 50_000_000)
+    _repair, events = stage.read(103, 1_000_000, 50_000_000)
     assert prices(events) == [(103, 50_000_000 / 1_000_000 * 1e-4, 6_000_000)]
 
 
