@@ -6,7 +6,7 @@ from tradingbot_engine.clock import Clock
 from tradingbot_engine.domain.units import Slot, UnixMs
 from tradingbot_engine.settings import EventTimeSettings
 
-CONFIRMATION_LAG_SLOTS = {"processed": 1, "confirmed": 3}
+CONFIRMATION_LAG_SLOTS = {"processed": 1, "confirmed": 2}
 """How far behind the newest slot the market is known completely: writes of a slot are told when it reaches the commitment."""
 
 
@@ -43,4 +43,4 @@ class EventTime:
         """
         if self._settings is None:
             return self._clock.now_ms()
-        return self.at_ms(max(0, newest - CONFIRMATION_LAG_SLOTS.get(commitment, 3)))
+        return self.at_ms(max(0, newest - CONFIRMATION_LAG_SLOTS.get(commitment, 2)))
