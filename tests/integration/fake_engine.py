@@ -143,5 +143,10 @@ def audit():
     sys.exit(1 if TOLD.get("doubled") else 0)
 
 
+def reset_tier():
+    assert Path(option("--state-dir"), "engine.json").is_file()
+    print(f"reset: {option('--reason')}")
+
+
 if __name__ == "__main__":
-    {"run": run, "localnet": localnet, "audit": audit}[sys.argv[1]]()
+    {"reset-tier": reset_tier, "run": run, "localnet": localnet, "audit": audit}[sys.argv[1]]()

@@ -44,15 +44,17 @@ class Bench:
     def tell(self, **what: Any) -> None:
         self.told.write_text(json.dumps(what))
 
-    def run(self, *args: str, command: str = "run", output: str = "json") -> subprocess.Popen[str]:
+    def command(self, name: str) -> list[str]:
+        return [sys.executable, "-m", "tradingbot_operator", name, "-f", str(self.manifest)]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(self.root / "path"), "FAKE": str(self.told), "TRADINGBOT_X": "leaks"}
+
+    def run(self, *args: str, output: str = "json") -> subprocess.Popen[str]:
         runner = subprocess.Popen(
-            [sys.executable, "-m", "tradingbot_operator", command, *args]
-            + (
-                ["-f", str(self.manifest), "--state-dir", str(self.state), "--output", output]
-                if not args or command == "run"
-                else []
-            ),
-            env={**os.environ, "PYTHONPATH": str(self.root / "path"), "FAKE": str(self.told), "TRADINGBOT_X": "leaks"},
+            [*self.command("run"), "--state-dir", str(self.state), "--output", output, *args],
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -60,6 +62,17 @@ class Bench:
         )
         self.running.append(runner)
         return runner
+
+    def call(self, *args: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of `tradingbot` to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "tradingbot_operator", *args],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
 
     def noted(self, event: str, role: str = "run") -> list[dict[str, Any]]:
         log = Path(f"{self.told}.log")
@@ -163,10 +176,8 @@ def test_closing_the_terminal_drains(bench: Bench):
     master, slave = pty.openpty()
     takes_terminal = "import os, sys; os.open(os.ttyname(0), os.O_RDWR); os.execv(sys.executable, sys.argv[1:])"
     runner = subprocess.Popen(
-        [sys.executable, "-c", takes_terminal]
-        + [sys.executable, "-m", "tradingbot_operator", "run"]
-        + ["-f", str(bench.manifest), "--state-dir", str(bench.state)],
-        env={**os.environ, "PYTHONPATH": str(bench.root / "path"), "FAKE": str(bench.told), "TERM": "xterm"},
+        [sys.executable, "-c", takes_terminal, *bench.command("run"), "--state-dir", str(bench.state)],
+        env={**bench.environment, "TERM": "xterm"},
         stdin=slave,
         stdout=slave,
         stderr=slave,
@@ -385,3 +396,51 @@ def test_the_state_directory_and_its_files_are_the_owners_alone(bench: Bench):
     assert "TRADINGBOT_X" not in environment
     runner.send_signal(signal.SIGTERM)
     assert finish(runner)[0] == 0
+
+
+def test_the_audit_of_an_ended_run_wakes_its_localnet_and_passes_the_exit_code_on(bench: Bench):
+    """The chain is what is asked, so it has to be there; afterwards it is gone again."""
+    assert finish(bench.run("--duration", "300ms", "--seed", "7"))[0] == 0
+    answer = bench.call("audit", "--state-dir", str(bench.state), "--output", "json")
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout)["doubled"] == 0
+    woken = bench.noted("runs", "localnet")[-1]
+    assert "--seed" in woken["args"]
+    assert not alive(woken["pid"])
+    asked = bench.noted("audit", "audit")[-1]["args"]
+    assert asked[asked.index("--rpc") + 1].startswith("http://127.0.0.1:")
+    bench.tell(doubled=1)
+    assert bench.call("audit", "--state-dir", str(bench.state)).returncode == 1
+    nodes = len(bench.noted("runs", "localnet"))
+    bench.call("audit", "--state-dir", str(bench.state), "--rpc", "http://node.example", "--ledger", "/x.db")
+    asked = bench.noted("audit", "audit")[-1]["args"]
+    assert asked[asked.index("--rpc") + 1] == "http://node.example"
+    assert asked[asked.index("--ledger") + 1] == "/x.db"
+    assert len(bench.noted("runs", "localnet")) == nodes
+
+
+def test_the_audit_of_a_running_bot_asks_its_localnet(bench: Bench):
+    """Without disturbing the run."""
+    runner = bench.run()
+    bench.trading()
+    answer = bench.call("audit", "--state-dir", str(bench.state), "--output", "json")
+    assert answer.returncode == 0, answer.stderr
+    assert len(bench.noted("runs", "localnet")) == 1
+    runner.send_signal(signal.SIGTERM)
+    assert finish(runner)[0] == 0
+
+
+def test_commands_on_a_bot_that_never_ran_say_so(bench: Bench):
+    """Exit code 2, with the place that was looked at."""
+    for command in (("audit",), ("reset-tier", "--reason", "x")):
+        answer = bench.call(*command, "--state-dir", str(bench.state))
+        assert answer.returncode == 2
+        assert f"no bot ever ran in {bench.state}" in answer.stderr
+    assert bench.call("audit").returncode == 2
+
+
+def test_reset_tier_is_the_engines_own_command(bench: Bench):
+    """With the reason; by the bot's name in the default place as well."""
+    assert finish(bench.run("--duration", "300ms"))[0] == 0
+    answer = bench.call("reset-tier", "--state-dir", str(bench.state), "--reason", "looked into it")
+    assert (answer.returncode, answer.stdout) == (0, "reset: looked into it\n")

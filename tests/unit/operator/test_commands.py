@@ -210,3 +210,46 @@ def test_usage_errors_end_with_2():
     assert run("validate").exit_code == 2
     assert run("nonsense").exit_code == 2
     assert run("--version").output.startswith("tradingbot, version ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "says"),
+    [
+        ({"replicas": 2, "ledger": {"urlFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}}, [], "spec.replicas: value 2"),
+        ({"market": {"screen": {"minEdgeScore": 5}}}, [], "spec.market.tokens"),
+        ({"cluster": "devnet", "localnet": None}, [], "spec.rpc.endpoints"),
+        ({"mode": "Lve"}, [], "did you mean Live?"),
+        ({}, ["--replay", "/no/such/file"], "--replay: there is no file"),
+        ({}, ["--faults", "/no/such/file"], "--faults: there is no file"),
+        ({}, ["--secrets", "/no/such/dir"], "--secrets: there is no directory"),
+        ({}, ["--speed", "0"], "--speed"),
+        ({}, ["--duration", "soon"], "write 60s, 5m or 2h"),
+        ({}, ["--duration", "0s"], "write 60s, 5m or 2h"),
+        ({}, ["--seed", "-1"], "--seed"),
+        ({}, ["--scenario", "Boom"], "--scenario"),
+        ({"cluster": "devnet", "localnet": None, "mode": "Paper",
+          "rpc": {"endpoints": [{"name": "a", "url": "http://x"}]}}, ["--seed", "5"], "--seed needs cluster: localnet"),
+    ],
+)  # fmt: skip
+def test_run_refuses_bad_input_before_anything_starts(tmp_path: Path, changes: dict, options: list[str], says: str):
+    """Exit code 2, and no state directory is made."""
+    data = yaml.safe_load(SAMPLE.read_text())
+    data["spec"] |= changes
+    file = tmp_path / "bot.yaml"
+    file.write_text(yaml.safe_dump(data))
+    answer = run("run", "-f", str(file), "--state-dir", str(tmp_path / "state"), *options)
+    assert answer.exit_code == 2, answer.output
+    assert says in answer.stderr
+    assert answer.stdout == ""
+    assert not (tmp_path / "state").exists()
+
+
+def test_run_takes_one_bot(tmp_path: Path):
+    """None, or two, is a question, not a guess."""
+    other = SAMPLE.read_text().replace("name: first-bot", "name: other")
+    (tmp_path / "two.yaml").write_text(SAMPLE.read_text() + "---\n" + other)
+    answer = run("run", "-f", str(tmp_path / "two.yaml"))
+    assert answer.exit_code == 2
+    assert "the files hold 2 bots (default/first-bot, default/other)" in answer.stderr
+    (tmp_path / "none.yaml").write_text("apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n")
+    assert "hold no TradingBot" in run("run", "-f", str(tmp_path / "none.yaml")).stderr
