@@ -1,0 +1,59 @@
+"""Phases, reasons, and what they allow."""
+
+from tradingbot_engine.clock import ManualClock
+from tradingbot_engine.lifecycle import Lifecycle, Phase
+
+
+def fresh() -> tuple[Lifecycle, ManualClock]:
+    clock = ManualClock()
+    return Lifecycle(clock=clock), clock
+
+
+def test_signals_are_taken_only_while_ready_and_without_a_blocking_reason():
+    life, _ = fresh()
+    assert not life.may_trade
+    life.enter(Phase.READY)
+    assert life.may_trade
+    life.tell("NoEndpoint", "one node is away")
+    assert life.may_trade, "a degraded market blocks at its own place on the path"
+    life.tell("Paused", "by hand")
+    assert not life.may_trade
+    life.clear("Paused")
+    assert life.may_trade
+
+
+def test_a_fatal_reason_stays_and_stops_trading_for_good():
+    """Nothing clears it but a person and a new process: going on could lose or double a trade."""
+    life, _ = fresh()
+    life.enter(Phase.READY)
+    life.tell("LedgerBehindChain", "an old copy", fatal=True)
+    life.clear("LedgerBehindChain")
+    assert not life.may_trade
+    assert life.fatal is not None
+    assert life.fatal.type == "LedgerBehindChain"
+
+
+def test_a_phase_never_goes_back():
+    """A drain that has begun is not undone by a late READY."""
+    life, _ = fresh()
+    life.enter(Phase.DRAINING)
+    life.enter(Phase.READY)
+    assert life.phase is Phase.DRAINING
+
+
+async def test_since_is_when_the_reason_began_even_if_its_words_change():
+    """On call one asks: since when?"""
+    life, clock = fresh()
+    began_ms = clock.now_ms()
+    life.tell("LedgerUnavailable", "locked")
+    await clock.advance(60)
+    life.tell("LedgerUnavailable", "disk full")
+    assert [(r.since_ms, r.message) for r in life.reasons] == [(began_ms, "disk full")]
+
+
+def test_the_first_drain_request_is_the_one_that_counts():
+    life, _ = fresh()
+    life.request_drain("SIGTERM")
+    life.request_drain("admin")
+    assert life.drain_requested.is_set()
+    assert life.drain_reason == "SIGTERM"
