@@ -5,6 +5,9 @@ from typing import Any
 from tradingbot_operator.local.board import Board
 
 FROM_AUDIT = ("open", "doubled", "lost", "phantom", "foreign")
+PROVABLE = ("doubled", "lost", "phantom")
+NO_PROOF = ("unprovable", "incomplete")
+"""Verdicts of the audit whose zeros prove nothing."""
 
 
 def summary(board: Board, audit: dict[str, Any] | None) -> dict[str, Any]:
@@ -13,12 +16,15 @@ def summary(board: Board, audit: dict[str, Any] | None) -> dict[str, Any]:
 
     Args:
         board: As it stood when the engine had stopped.
-        audit: The audit's answer, or None where there was none (paper, or it could not be asked): its numbers are null.
+        audit: The audit's answer, or None where there was none (paper, or it could not be asked): its numbers are null,
+            as are zeros that prove nothing because trades carry no mark or the history has holes.
     """
     intents = _map(board.status.get("intents"))
     equity = _map(board.status.get("equity"))
     counts = {str(k): v for k, v in intents.items() if isinstance(v, int)}
     audited = {key: (audit or {}).get(key) for key in FROM_AUDIT}
+    if (audit or {}).get("verdict") in NO_PROOF:
+        audited |= {key: audited[key] or None for key in PROVABLE}
     if audit is None:
         audited["open"] = board.status.get("openIntents")
     return {

@@ -29,6 +29,7 @@ from tradingbot_operator.local.localnet import LocalnetOptions, ask_info, localn
 from tradingbot_operator.local.process import ENGINE, Backoff, Child, how_it_ended, last_lines
 from tradingbot_operator.local.render import Places, Resolved, base_units, render, risk
 from tradingbot_operator.local.state_dir import StateDir, write_private
+from tradingbot_operator.local.summary import NO_PROOF
 from tradingbot_operator.local.supplies import Supplies
 
 POLL_S = 0.5
@@ -36,6 +37,7 @@ LEAST_FUNDS_SOL = 100
 FUND_S = 30.0
 LOCALNET_END_S = 15.0
 QUIT_S = 3.0
+SHOWN_FINDINGS = 10
 BAD_SETTINGS = 2
 """The engine's exit code for settings that no restart makes better."""
 
@@ -366,7 +368,19 @@ class Supervisor:
         results = await asyncio.gather(asking, return_exceptions=True)
         if isinstance(results[0], Failed):
             self._board.say(str(results[0]))
-        return None if isinstance(results[0], BaseException) else results[0]
+        if isinstance(results[0], BaseException):
+            return None
+        self._tell_audit(results[0])
+        return results[0]
+
+    def _tell_audit(self, audit: dict[str, Any]) -> None:
+        """Say what the audit found, if it is not what everybody hopes for."""
+        verdict = audit.get("verdict")
+        if verdict in NO_PROOF:
+            self._board.say(f"the audit proved nothing ({verdict}); `tradingbot audit` tells why")
+        for finding in (audit.get("findings") or [])[:SHOWN_FINDINGS]:
+            if isinstance(finding, dict):
+                self._board.say(f"audit: {finding.get('kind')}: {finding.get('message')} {finding.get('advice') or ''}")
 
     def _audit_node(self) -> str | None:
         """Return localnet's last node, which faults leave alone; elsewhere the settings name the nodes."""

@@ -184,6 +184,13 @@ def test_the_summary_takes_the_chains_numbers_from_the_audit_alone():
     }
 
 
+@pytest.mark.parametrize("verdict", ["unprovable", "incomplete"])
+def test_zeros_that_prove_nothing_are_null_in_the_summary(verdict: str):
+    """Unmarked trades, or a history with holes: what was found counts, what was not found proves nothing."""
+    line = summary(board(STATUS), {"doubled": 1, "lost": 0, "phantom": 0, "open": 0, "foreign": 2, "verdict": verdict})
+    assert (line["doubled"], line["lost"], line["phantom"], line["open"], line["foreign"]) == (1, None, None, 0, 2)
+
+
 @pytest.mark.parametrize(
     ("audit", "wrong"),
     [
