@@ -1,0 +1,124 @@
+"""
+The seeded plan of what goes wrong, and when.
+
+A plan is a sequence that depends on the seed alone: the same seed breaks the same things in the same order. What the
+processes are doing at that moment is up to the machine.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from tradingbot_engine import crashpoint
+
+NODE_FAULTS = (
+    "lag", "dead_fork", "hang", "down", "status_blind", "drop_send", "double_send", "delay_send", "lose_answer",
+    "rate_limited", "http_error", "html", "latency", "snapshot", "unhealthy",
+)  # fmt: skip
+"""What one node may suffer; every plan has each of them before it repeats one."""
+PROCESS_ACTS = ("kill", "kill", "zombie", "zombie", "freeze", "runner", "localnet")
+"""What may happen to processes beside the crash points; `freeze` is a SIGSTOP inside a database transaction."""
+
+
+@dataclass(frozen=True)
+class Act:
+    """
+    One thing that goes wrong.
+
+    `kind` is "node" (a node's fault, off again after `lasts_s`), "fork", "halt", "blackout" (no send reaches a leader), or
+    one of `PROCESS_ACTS`.
+    """
+
+    kind: str
+    lasts_s: float = 0.0
+    body: dict[str, Any] = field(default_factory=dict)
+
+
+class Plan:
+    """The acts and crash points of one seed."""
+
+    def __init__(self, seed: int, *, nodes: int) -> None:
+        self._random = random.Random(f"chaos-{seed}")
+        self._nodes = nodes
+        self._acts = self._make_acts()
+        self._points = self._make_points()
+
+    def next_act(self) -> Act:
+        """Return the next thing that goes wrong."""
+        return next(self._acts)
+
+    def next_point(self) -> str:
+        """Return the next crash point, as the switch of the engine names it: `name#visit`."""
+        return next(self._points)
+
+    def pause_s(self) -> float:
+        """Return how long to wait until the next act."""
+        return self._random.uniform(0.3, 1.5)
+
+    def between(self, low: float, high: float) -> float:
+        return self._random.uniform(low, high)
+
+    def _make_points(self) -> Iterator[str]:
+        while True:
+            points = list(crashpoint.POINTS)
+            self._random.shuffle(points)
+            for point in points:
+                common = point.split(":")[0] in ("claim", "signed", "send", "submitted", "confirmed", "done")
+                yield f"{point}#{self._random.randint(1, 8) if common else 1}"
+
+    def _make_acts(self) -> Iterator[Act]:
+        """Deal node faults, chain faults and process acts as shuffled packs, interleaved by chance."""
+        packs = [
+            self._pack(list(NODE_FAULTS)),
+            self._pack(["fork"] * 6 + ["halt", "blackout"]),
+            self._pack(list(PROCESS_ACTS)),
+        ]
+        while True:
+            kind = next(self._random.choices(packs, weights=(5, 3, 2))[0])
+            if kind in NODE_FAULTS:
+                yield Act("node", self._random.uniform(0.5, 4.0), self._node_fault(kind))
+            elif kind == "fork":
+                yield Act("fork", 0.0, self._fork())
+            elif kind == "blackout":
+                body = {"kind": "drop_send", "nodes": list(range(self._nodes)), "probability": 1.0}
+                yield Act("blackout", self._random.uniform(6.0, 10.0), body)
+            elif kind == "halt":
+                yield Act("halt", self._random.uniform(0.2, 2.0), {"kind": "halt"})
+            else:
+                yield Act(kind, self._random.uniform(0.2, 2.5))
+
+    def _pack(self, kinds: list[str]) -> Iterator[str]:
+        while True:
+            self._random.shuffle(kinds)
+            yield from list(kinds)
+
+    def _fork(self) -> dict[str, Any]:
+        stay = [self._random.randrange(self._nodes)] if self._random.random() < 0.3 else []
+        slots = self._random.choice([1, 2, 2, 3, 3, 5, 8, 13, 20])
+        return {"kind": "fork", "slots": slots, "requeue": self._random.random() < 0.4, "stay": stay}
+
+    def _node_fault(self, kind: str) -> dict[str, Any]:
+        r = self._random
+        nodes = sorted(r.sample(range(self._nodes), r.choice([1, 1, 1, 2, self._nodes])))
+        some = {"nodes": nodes, "probability": r.choice([0.3, 0.6, 1.0])}
+        bodies: dict[str, dict[str, Any]] = {
+            "lag": {"nodes": nodes, "slots": r.choice([1, 3, 10, 40, 140, 400])},
+            "dead_fork": {"nodes": nodes[:2]},
+            "hang": some,
+            "down": some,
+            "status_blind": {"nodes": nodes},
+            "drop_send": some,
+            "double_send": some | {"delay_slots": r.randint(1, 20)},
+            "delay_send": some | {"delay_slots": r.randint(1, 120)},
+            "lose_answer": some | {"how": r.choice(["reset", "hang"])},
+            "rate_limited": some | {"retry_after_s": r.choice([None, 0, 1])},
+            "http_error": some | {"status": r.choice([500, 502, 503])},
+            "html": some | {"status": r.choice([200, 502])},
+            "latency": some | {"latency_ms": r.choice([20, 200, 700]), "jitter_ms": 100},
+            "snapshot": {"nodes": nodes[:1]},  # its range of slots is set when it is switched on
+            "unhealthy": {"nodes": nodes},
+        }
+        return {"kind": kind, **bodies[kind]}

@@ -1,0 +1,67 @@
+"""
+What a chaos run must have covered to count: a run that broke little proves little.
+
+Counts are per trade where they grow with the run, so that a short run in CI and a long one are held to the same measure.
+"""
+
+from __future__ import annotations
+
+from chaos.report import Report
+
+from tradingbot_engine import crashpoint
+
+PER_TRADE: dict[str, float] = {
+    "kills": 1 / 25,
+    "attempts_open_at_kill": 1 / 25,
+    "forks": 1 / 40,
+    "zombies_refused": 1 / 150,
+    "forks_of_confirmed_trades": 1 / 150,
+    "expired_then_retried": 1 / 150,
+}
+"""Least count per trade."""
+LONG_RUN_TRADES = 2_000
+"""From so many trades on, every crash point must have killed, and every kind of act must have happened."""
+COMMON_POINTS = (
+    "claim:after",
+    "signed:before",
+    "signed:after",
+    "send:before",
+    "send:after",
+    "confirmed:after",
+    "done:after",
+)
+COMMON_POINTS_FROM_TRADES = 300
+LONG_RUN_COUNTS = (
+    "runners_killed",
+    "localnets_killed",
+    "frozen_in_transaction",
+    "forked_away_noticed",
+    "failed_on_chain",
+)
+
+
+def shortfalls(report: Report, *, wanted_trades: int) -> list[str]:
+    """Return one line for each minimum that the run fell short of."""
+    out = []
+    if report.trades < wanted_trades:
+        out.append(f"trades: {report.trades}, at least {wanted_trades} were asked for")
+    for name, share in PER_TRADE.items():
+        least = int(report.trades * share)
+        if getattr(report, name) < least:
+            out.append(f"{name}: {getattr(report, name)}, at least {least} for {report.trades} trades")
+    wanted: tuple[str, ...] = ()
+    if report.trades >= COMMON_POINTS_FROM_TRADES:
+        wanted = COMMON_POINTS
+    if report.trades >= LONG_RUN_TRADES:
+        wanted = crashpoint.POINTS
+        out += [f"{name}: none in a long run" for name in LONG_RUN_COUNTS if not getattr(report, name)]
+    out += [f"no engine was killed at {point}" for point in wanted if not report.kills_at[point]]
+    return out
+
+
+def faults_of(report: Report) -> list[str]:
+    """Return one line for each broken promise: what the audit found, and what it left open."""
+    out = [f"{name}: {count}" for name, count in report.verdict.items() if count]
+    if report.audit.get("open", 0):
+        out.append(f"open: {report.audit['open']} trades did not come to an end without faults")
+    return out

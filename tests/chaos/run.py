@@ -1,0 +1,121 @@
+"""
+Break the world while real engines trade, and let the chain say whether any trade was lost or doubled.
+
+    python tests/chaos/run.py --seeds 3 --trades 60 [--minutes 8] [--seed-base 1] [--naive] [--output json]
+
+Exit codes: 0 nothing doubled, lost or phantom, and the run covered enough; 1 otherwise. With --naive an engine that signs
+again after a timeout trades in the same storms, and the run fails if nothing is doubled: then the chaos is too weak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import aiohttp
+from chaos.faults import Plan
+from chaos.minima import faults_of, shortfalls
+from chaos.naive import NaiveStorm
+from chaos.report import Report
+from chaos.storm import Storm
+from chaos.world import Setup, World
+
+
+async def one_seed(seed: int, *, trades: int, limit_s: float, directory: Path, naive: bool, say: bool) -> Report:
+    """Run one seed to its audit."""
+    setup = Setup(seed=seed)
+    async with aiohttp.ClientSession() as http:
+        world = World(setup=setup, directory=directory, http=http)
+        plan = Plan(seed, nodes=setup.nodes)
+        await world.start()
+        storm = NaiveStorm(world, plan, say=say) if naive else Storm(world, plan, say=say)
+        try:
+            await storm.rage(trades=trades, limit_s=limit_s)
+            await storm.settle()
+        finally:
+            await storm.end()
+            await world.stop()
+    return storm.report
+
+
+async def run(
+    *,
+    seeds: list[int],
+    trades: int,
+    limit_s: float | None,
+    naive: bool = False,
+    keep: Path | None = None,
+    say: bool = False,
+) -> Report:
+    """
+    Run all seeds, one after the other, and add up what they counted.
+
+    Args:
+        seeds: One storm each.
+        trades: Filled trades per seed.
+        limit_s: Seconds for everything; shared by the seeds. None: 2 s per trade.
+        keep: Where logs, ledgers and chains are kept; a temporary directory that goes away by default.
+    """
+    total = Report()
+    base = keep or Path(tempfile.mkdtemp(prefix="chaos-"))
+    deadline = time.monotonic() + (limit_s if limit_s is not None else len(seeds) * (60 + 2 * trades))
+    sound = False
+    try:
+        for n, seed in enumerate(seeds):
+            share = max(10.0, (deadline - time.monotonic()) / (len(seeds) - n) - 20)
+            report = await one_seed(
+                seed, trades=trades, limit_s=share, directory=base / f"seed-{seed}", naive=naive, say=say
+            )
+            total.add(report)
+            if say:
+                print(
+                    f"seed {seed}: {report.trades} trades, {report.seconds:.0f} s, {report.kills} kills, {report.verdict}",
+                    flush=True,
+                )
+        sound = not faults_of(total)
+    finally:
+        if keep is None and (sound or naive):
+            shutil.rmtree(base, ignore_errors=True)
+        elif not sound:
+            print(f"logs, ledger and chain are kept in {base}", file=sys.stderr)
+    return total
+
+
+def main() -> int:
+    """Parse arguments, run, print, judge."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3, help="how many storms")
+    parser.add_argument("--trades", type=int, default=60, help="filled trades in each")
+    parser.add_argument("--minutes", type=float, help="limit for everything")
+    parser.add_argument("--seed-base", type=int, default=1, help="the first seed")
+    parser.add_argument("--naive", action="store_true", help="an engine that signs again after a timeout; must double")
+    parser.add_argument("--keep", type=Path, help="keep logs, ledgers and chains here")
+    parser.add_argument("--output", choices=("text", "json"), default="text")
+    args = parser.parse_args()
+    os.environ.pop("TRADINGBOT_CRASH_AT", None)
+    seeds = list(range(args.seed_base, args.seed_base + args.seeds))
+    limit_s = args.minutes * 60 if args.minutes else None
+    say = args.output == "text"
+    total = asyncio.run(
+        run(seeds=seeds, trades=args.trades, limit_s=limit_s, naive=args.naive, keep=args.keep, say=say)
+    )
+    if args.naive:
+        problems = [] if total.audit.get("doubled") else ["the naive engine doubled nothing: the chaos is too weak"]
+    else:
+        problems = faults_of(total) + shortfalls(total, wanted_trades=args.trades * args.seeds)
+    print(total.as_json() if args.output == "json" else "\n".join(total.lines()))
+    for problem in problems:
+        print(f"FAILED: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

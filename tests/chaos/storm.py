@@ -1,0 +1,270 @@
+"""Break the world while real engines trade; then let it heal, let everything settle, and ask the chain."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+
+import aiohttp
+from chaos.faults import Act, Plan
+from chaos.ledger_view import OPEN, LedgerView
+from chaos.processes import Process, wait_gone
+from chaos.report import Report
+from chaos.world import World
+
+ARMED_S = 6.0
+"""How long an armed engine may trade without reaching its crash point before it is killed anyway."""
+CALM_S = 2.0
+"""How long each engine may at least trade."""
+FENCED = ("fenced", "another process holds the shard")
+FORKED = "a confirmed trade was forked away"
+
+
+class Storm:
+    """One seed's run over a started world."""
+
+    def __init__(self, world: World, plan: Plan, *, say: bool = False) -> None:
+        self._world, self._plan, self._say = world, plan, say
+        self.report = Report(seeds=[world.setup.seed])
+        self._ledger = LedgerView(world.sqlite)
+        self._engine: Process | None = None
+        self._point = ""
+        self._started_s = 0.0
+        self._engines: list[Process] = []
+        self._zombies: list[Process] = []
+        self._heal: list[tuple[float, str]] = []
+        self._runner = False
+
+    async def rage(self, *, trades: int, limit_s: float) -> None:
+        """Go on until so many trades are filled, or the time is up."""
+        begun = time.monotonic()
+        act_due = begun + 3.0
+        told = begun
+        while time.monotonic() - begun < limit_s:
+            now = time.monotonic()
+            await self._keep_an_engine()
+            await self._heal_due(now)
+            if now >= act_due:
+                await self._perform(self._plan.next_act())
+                act_due = time.monotonic() + self._plan.pause_s()
+            if self._ledger.states()["DONE"] >= trades:
+                break
+            if self._say and now - told > 10:
+                told = now
+                print(
+                    f"  {now - begun:5.0f} s  {dict(self._ledger.states())}  engines {self.report.engines}", flush=True
+                )
+            await asyncio.sleep(0.1)
+        self.report.seconds = time.monotonic() - begun
+
+    async def settle(self) -> None:
+        """Take all faults back, follow what is open to its end, audit from the fault-free node, and read the logs."""
+        for process in [*self._zombies, *([self._engine] if self._engine else [])]:
+            process.send(signal.SIGCONT)
+            await self._kill(process, random=True)
+        self._engine = None
+        await self._with_localnet(self._world.unfault())
+        for _ in range(4):
+            engine = await self._world.start_engine()
+            self._engines.append(engine)
+            self.report.engines += 1
+            await asyncio.sleep(4.0)
+            engine.send(signal.SIGTERM)
+            if not await wait_gone(engine.pid, limit_s=60):
+                await engine.kill()
+            if not sum(self._ledger.states()[s] for s in OPEN):
+                break
+        await asyncio.sleep(40 * self._world.setup.slot_ms / 1000)
+        self._count()
+        self.report.audit = {k: v for k, v in (await self._world.audit()).items() if isinstance(v, int)}
+
+    async def end(self) -> None:
+        """End every process that this storm started."""
+        for process in self._engines:
+            process.send(signal.SIGCONT)
+            await process.kill()
+
+    def _count(self) -> None:
+        report, states = self.report, self._ledger.states()
+        report.states, report.trades = states, states["DONE"]
+        report.failed_on_chain = states["FAILED"]
+        report.expired_then_retried = self._ledger.retried()
+        report.attempts = self._ledger.attempts()
+        report.epochs = self._ledger.epoch()
+        for engine in self._engines:
+            text = engine.log.read_text(errors="replace")
+            report.forked_away_noticed += text.count(FORKED)
+
+    # --- engines
+    async def _keep_an_engine(self) -> None:
+        """See whether the engine died at its point, and start the next one; kill one that never reaches it."""
+        engine = self._engine
+        if engine is not None and engine.running:
+            armed_too_long = self._point and time.monotonic() - self._started_s > ARMED_S
+            if armed_too_long and self._point.startswith("release"):
+                engine.send(signal.SIGTERM)  # the drain reaches it
+                armed_too_long = time.monotonic() - self._started_s > ARMED_S + 25
+            if armed_too_long:
+                await self._kill(engine, random=True)
+            return
+        if engine is not None and self._point and not self._died_of_something_else(engine):
+            self.report.kills_at[self._point.partition("#")[0]] += 1
+            self.report.attempts_open_at_kill += self._ledger.open_attempts()
+        self._point = self._plan.next_point()
+        await self._start(crash_at=self._point)
+
+    def _died_of_something_else(self, engine: Process) -> bool:
+        engine.child.poll()
+        return self._runner or not engine.killed
+
+    async def _start(self, *, crash_at: str = "", runner: bool = False) -> Process:
+        self._engine = await self._world.start_engine(crash_at=crash_at, runner=runner)
+        self._point, self._runner = crash_at, runner
+        self._started_s = time.monotonic()
+        self._engines.append(self._engine)
+        self.report.engines += 1
+        return self._engine
+
+    async def _kill(self, process: Process, *, random: bool) -> None:
+        if not process.running:
+            return
+        self.report.attempts_open_at_kill += self._ledger.open_attempts()
+        self.report.kills_at_random += random
+        if process is self._engine:
+            self._point = ""
+        await process.kill()
+
+    # --- acts
+    async def _perform(self, act: Act) -> None:
+        kind = act.body.get("kind", act.kind) if act.kind == "node" else act.kind
+        done = False
+        match act.kind:
+            case "node" | "blackout" | "halt":
+                done = await self._fault(act)
+            case "fork":
+                done = await self._fork(act)
+            case "kill":
+                if self._engine is not None and time.monotonic() - self._started_s > CALM_S:
+                    await self._kill(self._engine, random=True)
+                    done = True
+            case "zombie":
+                done = await self._zombie(act)
+            case "freeze":
+                done = await self._freeze(act)
+            case "runner":
+                done = await self._kill_runner()
+            case "localnet":
+                await self._world.kill_localnet(away_s=act.lasts_s)
+                self._heal.clear()
+                self.report.localnets_killed += 1
+                done = True
+        self.report.acts[kind] += done
+
+    async def _fault(self, act: Act) -> bool:
+        body = dict(act.body)
+        if body["kind"] == "snapshot":
+            tip = (await self._world.info())["slot"]
+            if tip < 1_000:
+                return False
+            body |= {
+                "first_slot": tip - 900,
+                "last_slot": tip - 310,
+            }  # the bank itself, with its status cache, is whole
+        outcome = await self._world.fault(body)
+        if outcome is not None:
+            self._heal.append((time.monotonic() + act.lasts_s, str(outcome["id"])))
+        return outcome is not None
+
+    async def _fork(self, act: Act) -> bool:
+        confirmed = self._ledger.confirmed_signatures()
+        outcome = await self._world.fault(act.body)
+        if outcome is None:
+            return False
+        self.report.forks += 1
+        self.report.forks_of_confirmed_trades += len(confirmed & set(outcome["dropped"]))
+        if act.body["stay"]:
+            active = await self._active_faults()
+            dead = [f["id"] for f in active if f["kind"] == "dead_fork" and f["id"] not in {i for _, i in self._heal}]
+            self._heal += [(time.monotonic() + self._plan.between(1, 6), fault_id) for fault_id in dead]
+        return True
+
+    async def _active_faults(self) -> list[dict[str, str]]:
+        async with self._world.http.get(f"{self._world.gateway}/localnet/faults") as answer:
+            return list(await answer.json())
+
+    async def _heal_due(self, now: float) -> None:
+        for due, fault_id in [h for h in self._heal if h[0] <= now]:
+            self._heal.remove((due, fault_id))
+            await self._world.unfault(fault_id)
+
+    async def _zombie(self, act: Act, *, stopped: Process | None = None) -> bool:
+        """Stop the engine, start its successor, wake the old one beside it."""
+        old = stopped or self._engine
+        if old is None or not old.running or (stopped is None and time.monotonic() - self._started_s < CALM_S):
+            return False
+        old.send(signal.SIGSTOP)
+        await self._start()
+        successor = self._engine
+        epoch = self._ledger.epoch()
+        for _ in range(100):  # the successor takes over while the old one sleeps
+            if self._ledger.epoch() > epoch or successor is None or not successor.running:
+                break
+            await asyncio.sleep(0.05)
+        taken = self._ledger.epoch() > epoch
+        await asyncio.sleep(act.lasts_s)
+        self._zombies.append(old)
+        seen = len(old.log.read_text(errors="replace"))
+        old.send(signal.SIGCONT)
+        self.report.zombies += taken
+        for _ in range(40):
+            text = old.log.read_text(errors="replace")[seen:].lower()
+            if any(word in text for word in FENCED):
+                self.report.zombies_refused += taken
+                break
+            if not old.running:
+                break
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(self._plan.between(0.0, 1.0))
+        self.report.attempts_open_at_kill += self._ledger.open_attempts()
+        self.report.kills_at_random += old.running
+        await old.kill()
+        self._zombies.remove(old)
+        return taken
+
+    async def _freeze(self, act: Act) -> bool:
+        """Stop the engine inside a database transaction; the supervisor has to end it before a successor can write."""
+        engine = self._engine
+        if engine is None or not engine.running:
+            return False
+        for _ in range(400):
+            engine.send(signal.SIGSTOP)
+            if self._ledger.is_being_written():
+                self.report.frozen_in_transaction += 1
+                await asyncio.sleep(act.lasts_s)
+                await self._kill(engine, random=True)
+                return True
+            engine.send(signal.SIGCONT)
+            await asyncio.sleep(0.004)
+            if not engine.running:
+                break
+        return False
+
+    async def _kill_runner(self) -> bool:
+        """Kill the runner of an engine: the engine must notice, drain, and leave by itself."""
+        if self._engine is not None:
+            await self._kill(self._engine, random=True)
+        engine = await self._start(runner=True)
+        await asyncio.sleep(self._plan.between(3.0, 5.0))
+        engine.child.kill()
+        engine.child.wait(5)
+        self.report.runners_killed += 1
+        if not await wait_gone(engine.pid, limit_s=40):
+            raise AssertionError(f"engine {engine.pid} trades on without its runner: {engine.log}")
+        return True
+
+    async def _with_localnet(self, doing: object) -> None:
+        try:
+            await doing  # type: ignore[misc]
+        except aiohttp.ClientError:
+            await self._world.kill_localnet(away_s=0.1)
