@@ -1,0 +1,156 @@
+# ruff: noqa: S608  (texts are put together from constants of this package; values travel as parameters)
+"""
+What must hold for a new intent, in order; the first that fails names the refusal.
+
+Each check is a condition in SQL that both databases understand, so that SQLite's writer and PostgreSQL's function judge by the
+same text. `{name}` stands for a value of the claim, `b` is the bot's row, `s` the strategy's, `p` the position's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from tradingbot_engine.domain.intents import OrderIntent
+from tradingbot_engine.domain.units import SOL_MINT
+from tradingbot_engine.ledger.port import ClaimLimits
+from tradingbot_engine.ledger.rows import plain, values
+
+_OLDEST_MARK = "{now_ms} - {marks_max_age_ms}"
+_EXISTS = "EXISTS (SELECT 1 FROM positions q WHERE q.strategy = {strategy} AND q.mint = {mint} AND q.state = "
+_IN_SOL = f"b.quote_mint = '{SOL_MINT}'"
+_FREE_LAMPORTS = f"(b.wallet_lamports - b.reserved_lamports - CASE WHEN {_IN_SOL} THEN b.reserved_quote ELSE 0 END)"
+_FREE_QUOTE = f"(CASE WHEN {_IN_SOL} THEN {_FREE_LAMPORTS} ELSE b.wallet_quote - b.reserved_quote END)"
+_NEEDED_LAMPORTS = f"({{reserve_lamports}} + CASE WHEN {_IN_SOL} THEN {{reserve_quote}} ELSE 0 END)"
+_FEES_TODAY = "(CASE WHEN b.fees_day >= {today} THEN b.fees_failed ELSE 0 END)"
+_EXPOSURE = "coalesce(s.exposure, 0)"
+_FALL = "coalesce(s.peak - s.realized, 0)"
+
+ENTRY_CHECKS: tuple[tuple[str, str], ...] = (
+    ("Paused", "b.paused = 1"),
+    ("Latched", "b.latch = 1"),
+    ("TierHalt", "b.tier IN ('HALT', 'EMERGENCY')"),
+    (
+        "StaleEquity",
+        f"b.marked_at_ms < {_OLDEST_MARK} OR EXISTS (SELECT 1 FROM marks m WHERE m.at_ms < {_OLDEST_MARK})",
+    ),
+    ("PositionOpen", f"{_EXISTS}'OPEN')"),
+    ("EntryOpen", f"{_EXISTS}'PENDING')"),
+    ("StrategyLimit", f"{_EXPOSURE} + {{reserve_quote}} > {{max_strategy_quote}}"),
+    ("StrategyDrawdown", f"{_FALL} > 0 AND {_FALL} >= {{strategy_max_drawdown_quote}}"),
+    ("TooManyOpenIntents", "b.open_intents >= {max_open_intents}"),
+    ("InsufficientFunds", f"{_FREE_QUOTE} < {{reserve_quote}} OR {_FREE_LAMPORTS} < {_NEEDED_LAMPORTS}"),
+    ("FeeReserve", f"{_FREE_LAMPORTS} - {_NEEDED_LAMPORTS} < {{fee_reserve_lamports}}"),
+    ("FailedFeeBudget", f"{_FEES_TODAY} > 0 AND {_FEES_TODAY} >= {{failed_fee_budget_lamports}}"),
+)
+EXIT_CHECKS: tuple[tuple[str, str], ...] = (
+    ("PositionNotOpen", "p.id IS NULL OR p.state <> 'OPEN'"),
+    ("ExitOpen", "p.exit_open = 1"),
+    ("ExitTooLarge", "{amount_in} > p.bought - p.sold"),
+)
+
+FACTS: tuple[tuple[str, str], ...] = (
+    ("tier", "b.tier"),
+    ("marked_at_ms", "b.marked_at_ms"),
+    ("open_intents", "b.open_intents"),
+    ("exposure", _EXPOSURE),
+    ("fall", _FALL),
+    ("free_quote", _FREE_QUOTE),
+    ("free_lamports", _FREE_LAMPORTS),
+    ("fees_failed", _FEES_TODAY),
+    ("held", "coalesce(p.bought - p.sold, 0)"),
+    ("position_state", "coalesce(p.state, '')"),
+)
+"""What is read beside the verdict, for its message."""
+
+TEXT_FACTS = frozenset({"tier", "position_state"})
+
+
+def verdict_sql(name: Callable[[str], str]) -> str:
+    """
+    Return the statement that judges a claim: one row of the reason ("" if nothing speaks against it) and the facts.
+
+    Args:
+        name: Gives the SQL (a parameter, a variable) that stands for a value of the claim.
+    """
+    cases = [f"WHEN {{purpose}} = 'ENTRY' AND ({sql}) THEN '{reason}'" for reason, sql in ENTRY_CHECKS]
+    cases += [f"WHEN {{purpose}} = 'EXIT' AND ({sql}) THEN '{reason}'" for reason, sql in EXIT_CHECKS]
+    template = (
+        "SELECT CASE\n    "
+        + "\n    ".join(cases)
+        + "\n    ELSE '' END,\n    "
+        + ", ".join(sql for _, sql in FACTS)
+        + "\nFROM bots b LEFT JOIN strategies s ON s.strategy = {strategy} LEFT JOIN positions p ON p.id = {position_id}"
+    )
+    return template.format_map(_Names(name))
+
+
+class _Names(Mapping[str, str]):
+    """Looks names up by a function, for `str.format_map`."""
+
+    def __init__(self, name: Callable[[str], str]) -> None:
+        self._name = name
+
+    def __getitem__(self, key: str) -> str:
+        return self._name(key)
+
+    def __iter__(self) -> Any:
+        raise TypeError("only single names are looked up")
+
+    def __len__(self) -> int:
+        raise TypeError("only single names are looked up")
+
+
+def claim_values(intent: OrderIntent, limits: ClaimLimits) -> dict[str, Any]:
+    """Return every value that checks and columns may name."""
+    names = (*intent.__dataclass_fields__,)
+    found = dict(zip(names, values(intent), strict=True)) | {k: plain(v) for k, v in asdict(limits).items()}
+    found["signal_reason"] = found.pop("reason")
+    return found
+
+
+def refusal_message(reason: str, claim: Mapping[str, Any], fact: Mapping[str, Any]) -> str:
+    """Return a refusal in words, with its numbers."""
+    match reason:
+        case "Paused":
+            return "the bot is paused by its manifest"
+        case "Latched":
+            return "the bot was paused by hand; resume it to open positions"
+        case "TierHalt":
+            return f"drawdown tier {fact['tier']} opens no positions"
+        case "StaleEquity":
+            age_ms = claim["now_ms"] - fact["marked_at_ms"]
+            return f"a mark is too old (the bot's: {age_ms} ms, limit {claim['marks_max_age_ms']} ms)"
+        case "PositionOpen":
+            return f"{claim['strategy']} holds a position in {claim['mint']} already"
+        case "EntryOpen":
+            return f"{claim['strategy']} is entering {claim['mint']} already"
+        case "StrategyLimit":
+            together = fact["exposure"] + claim["reserve_quote"]
+            return f"{claim['strategy']} would hold {together} > limit {claim['max_strategy_quote']} quote units"
+        case "StrategyDrawdown":
+            limit = claim["strategy_max_drawdown_quote"]
+            return f"{claim['strategy']} lies {fact['fall']} quote units below its peak, limit {limit}"
+        case "TooManyOpenIntents":
+            return f"{fact['open_intents']} intents are open, limit {claim['max_open_intents']}"
+        case "InsufficientFunds":
+            return (
+                f"free: {fact['free_quote']} quote units and {fact['free_lamports']} lamports; "
+                f"needed: {claim['reserve_quote']} and {claim['reserve_lamports']} for fees and rent"
+            )
+        case "FeeReserve":
+            return (
+                f"of {fact['free_lamports']} free lamports an entry must leave {claim['fee_reserve_lamports']}, "
+                "so that exits can always pay"
+            )
+        case "FailedFeeBudget":
+            limit = claim["failed_fee_budget_lamports"]
+            return f"failed transactions cost {fact['fees_failed']} lamports today, limit {limit}"
+        case "PositionNotOpen":
+            return f"position {claim['position_id']} is {fact['position_state'] or 'unknown'}, not OPEN"
+        case "ExitOpen":
+            return f"position {claim['position_id']} has an exit under way"
+        case "ExitTooLarge":
+            return f"{claim['amount_in']} base units > {fact['held']} held"
+    return reason

@@ -1,0 +1,21 @@
+"""The ledger that the settings name."""
+
+from __future__ import annotations
+
+from tradingbot_engine.clock import Clock
+from tradingbot_engine.ledger.port import Ledger
+from tradingbot_engine.ledger.sqlite import SqliteLedger
+from tradingbot_engine.settings import LedgerSettings
+
+
+def open_ledger(settings: LedgerSettings, *, holder: str, clock: Clock, paper: bool) -> Ledger:
+    """
+    Return the ledger, still closed (`await ledger.open()`).
+
+    Args:
+        holder: Random id of this process incarnation; on PostgreSQL its sessions bear it as their name.
+        paper: Trades on paper may live with a database that could forget a commit.
+    """
+    if settings.sqlite_path is not None:
+        return SqliteLedger(settings.sqlite_path, clock=clock)
+    raise NotImplementedError

@@ -1,0 +1,1 @@
+"""How a ledger of any older revision becomes one of the newest; see `ledger.migrate`."""

@@ -1,0 +1,180 @@
+"""
+The ledger in one SQLite file: one writer thread, WAL, `synchronous=FULL`, group commit.
+
+Operations queue up while the disk is busy with a commit, and share the next one; each has a savepoint, so that one that fails does
+not undo its neighbours, and none is answered before the commit that holds it is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tradingbot_engine.clock import Clock
+from tradingbot_engine.errors import EngineError, LedgerUnavailable, PermanentError
+from tradingbot_engine.ledger.base import ProgramLedger
+from tradingbot_engine.ledger.program import Program, run_sqlite
+from tradingbot_engine.ledger.sqlite_files import connect, is_about_the_file, open_durable, translated
+
+T = TypeVar("T")
+
+BATCH = 128
+"""Operations in one commit at most."""
+MAX_WAITING = 20_000
+"""Operations that may wait for the writer; more are refused, so that nothing grows without bound."""
+
+
+@dataclass(slots=True)
+class _Job:
+    """A program on its way through the writer, and the future that waits for it."""
+
+    program: Callable[[], Program[Any]]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+
+
+class SqliteLedger(ProgramLedger):
+    """See `ledger.port.Ledger`."""
+
+    def __init__(self, path: Path, *, clock: Clock, batch: int = BATCH) -> None:
+        super().__init__(clock=clock)
+        self._path = path
+        self._batch = batch
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
+        self._readers: ThreadPoolExecutor | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._reading: sqlite3.Connection | None = None
+
+    async def open(self) -> None:
+        try:
+            self._connection = await asyncio.to_thread(self._open)
+            self._reading = await asyncio.to_thread(connect, self._path, read_only=True)
+        except sqlite3.Error as error:
+            raise translated(error, self._path) from error
+        except OSError as error:
+            raise LedgerUnavailable(f"{self._path}: {error.strerror}") from error
+        self._readers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-reader")
+        self._writer = threading.Thread(target=self._write_forever, name="ledger-writer", daemon=True)
+        self._writer.start()
+
+    async def close(self) -> None:
+        if self._writer is not None:
+            self._jobs.put(None)
+            await asyncio.to_thread(self._writer.join)
+            self._writer = None
+        if self._readers is not None:
+            await asyncio.to_thread(self._readers.shutdown)
+            self._readers = None
+        for connection in (self._reading, self._connection):
+            if connection is not None:
+                connection.close()
+        self._reading = self._connection = None
+
+    def _open(self) -> sqlite3.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.touch(mode=0o600)
+        return open_durable(self._path)
+
+    # --- writing
+    async def _write(self, program: Callable[[], Program[T]]) -> T:
+        if self._writer is None:
+            raise LedgerUnavailable(f"{self._path}: not open")
+        if self._jobs.qsize() >= MAX_WAITING:
+            raise LedgerUnavailable(f"{self._path}: {MAX_WAITING} operations wait for the disk")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._jobs.put(_Job(program, loop, future))
+        return await future
+
+    def _write_forever(self) -> None:
+        assert self._connection is not None
+        stopping = False
+        while not stopping:
+            waiting = [self._jobs.get()]
+            with contextlib.suppress(queue.Empty):
+                while waiting[-1] is not None and len(waiting) < self._batch:
+                    waiting.append(self._jobs.get_nowait())
+            stopping = waiting[-1] is None
+            jobs = [job for job in waiting if job is not None]
+            if jobs:
+                self._commit(self._connection, jobs)
+                _answer(jobs)
+
+    def _commit(self, connection: sqlite3.Connection, jobs: list[_Job]) -> None:
+        """Run all jobs in one transaction; if the file fails them, none of them happened."""
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for job in jobs:
+                self._run(connection, job)
+            connection.execute("COMMIT")
+        except BaseException as error:
+            with contextlib.suppress(sqlite3.Error):
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            told = translated(error, self._path) if isinstance(error, sqlite3.Error) else error
+            for job in jobs:
+                job.error = told
+
+    def _run(self, connection: sqlite3.Connection, job: _Job) -> None:
+        connection.execute("SAVEPOINT operation")
+        try:
+            job.result = run_sqlite(job.program(), connection)
+        except Exception as error:
+            if is_about_the_file(error) or not connection.in_transaction:
+                raise
+            connection.execute("ROLLBACK TO operation")
+            job.error = translated(error, self._path) if isinstance(error, sqlite3.Error) else error
+        connection.execute("RELEASE operation")
+
+    # --- reading
+    async def _read(self, program: Callable[[], Program[T]]) -> T:
+        if self._readers is None:
+            raise LedgerUnavailable(f"{self._path}: not open")
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, program)
+
+    def _look(self, program: Callable[[], Program[T]]) -> T:
+        connection = self._reading
+        if connection is None:
+            raise LedgerUnavailable(f"{self._path}: not open")
+        try:
+            connection.execute("BEGIN")  # one state for all statements of the program
+            try:
+                return run_sqlite(program(), connection)
+            finally:
+                if connection.in_transaction:
+                    connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise translated(error, self._path) from error
+
+
+def _answer(jobs: list[_Job]) -> None:
+    """Resolve the futures in their loops, one call per loop and batch."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+    for job in jobs:
+        by_loop.setdefault(job.loop, []).append(job)
+    for loop, mine in by_loop.items():
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_resolve, mine)
+
+
+def _resolve(jobs: list[_Job]) -> None:
+    for job in jobs:
+        if job.future.done():
+            continue  # the caller gave up waiting; what was written stays written
+        if job.error is None:
+            job.future.set_result(job.result)
+        elif isinstance(job.error, EngineError):
+            job.future.set_exception(job.error)
+        else:
+            job.future.set_exception(PermanentError(f"{type(job.error).__name__}: {job.error}"))
