@@ -152,7 +152,7 @@ def _books(bots: Sequence[Any], intents: Sequence[Any], attempts: Sequence[Any],
     if len(bots) != 1:
         raise LedgerUnreadable(f"the ledger holds {len(bots)} bots, one is expected")
     name, wallet, genesis_hash, quote_mint, paper = bots[0]
-    claimed = [ClaimedFill(*row[:11], bool(row[11]), bool(row[12])) for row in map(tuple, fills)]
+    claimed = [ClaimedFill(*row[:11], *map(bool, row[11:])) for row in map(tuple, fills)]
     return Books(
         bot=name,
         wallet=wallet,
