@@ -24,7 +24,7 @@ def mutated(function: F, *changes: tuple[str, str]) -> F:
         MutationMissing: An old text is not found exactly once, or the change changes nothing.
     """
     plain = inspect.unwrap(function)
-    source = textwrap.dedent(inspect.getsource(plain))
+    source = getattr(plain, "__mutant_source__", None) or inspect.getsource(plain)  # a mutant may be broken further
     where = f"{plain.__module__}.{plain.__qualname__}"
     for old, new in changes:
         if source.count(old) != 1:
@@ -35,11 +35,13 @@ def mutated(function: F, *changes: tuple[str, str]) -> F:
     if plain.__closure__:
         raise MutationMissing(f"{where} is a closure and cannot be copied")
     scope: dict[str, Any] = {}
-    code = compile(source, f"<mutant of {where}>", "exec", dont_inherit=False)
+    code = compile(textwrap.dedent(source), f"<mutant of {where}>", "exec", dont_inherit=False)
     module = inspect.getmodule(plain)
     assert module is not None
     exec(code, module.__dict__, scope)
-    return scope[plain.__name__]  # type: ignore[no-any-return]
+    mutant = scope[plain.__name__]
+    mutant.__mutant_source__ = source
+    return mutant  # type: ignore[no-any-return]
 
 
 def mutated_text(text: str, old: str, new: str, *, where: str) -> str:

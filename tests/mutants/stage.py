@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from mutants.scripted_chain import GENESIS, ScriptedChain, ScriptedPool
-from tradingbot_engine.ledger.factory import open_ledger
 
 from tradingbot_engine import crashpoint
 from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, IntentState, OrderIntent
@@ -22,6 +21,7 @@ from tradingbot_engine.execution.evidence import EvidenceGatherer
 from tradingbot_engine.execution.live import LiveExecutor
 from tradingbot_engine.execution.port import Quote
 from tradingbot_engine.execution.trade import TradeDriver
+from tradingbot_engine.ledger.factory import open_ledger
 from tradingbot_engine.ledger.port import BotRecord, ClaimLimits, ClaimOutcome, Ledger, Ownership
 from tradingbot_engine.rpc.methods import Rpc
 from tradingbot_engine.settings import ExecutionSettings, LedgerSettings
@@ -180,7 +180,9 @@ class Stage:
             await self.drive(record, ownership)
 
     async def verdict(self) -> Counter[str]:
-        """Let everything land that can and become final, then compare chain and ledger as the audit does."""
+        """Play the script to its end, let everything land that can, then compare chain and ledger as the audit does."""
+        while self.acts:
+            self.acts.pop(0)()
         self.chain.make(1)
         for _ in range(160):
             self.chain.land_what_can()

@@ -182,7 +182,7 @@ async def lands_late(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
         chain.make(chain.last_valid[chain.handed[0]] - chain.height)
         chain.make(land=[chain.handed[0]])
 
-    stage.acts = [*[lambda: None] * 40, last_moment]
+    stage.acts = [*[chain.make] * 30, last_moment]
     await stage.drive(record, ownership)
 
 
