@@ -92,7 +92,7 @@ def _on_clock(state: CoreState, tick: ClockTick) -> list[Effect]:
     effects = _pass_time(state, tick.at_ms)
     if state.now_ms >= state.next_deadline_ms or state.eager:
         minute = state.now_ms // BAR_MS
-        for token in {home.token.mint: home for _, home in state.homes.values()}.values():
+        for token in state.due(state.now_ms):
             trigger = f"clock:{token.token.mint}:{minute}"
             effects += ask_exits(state, token, trigger=trigger, at_ms=state.now_ms, price=token.close)
     return effects
@@ -141,6 +141,7 @@ def _pass_time(state: CoreState, at_ms: UnixMs) -> list[Effect]:
 def _start(state: CoreState, token: TokenState, at_ms: UnixMs) -> None:
     token.bar_start_ms = at_ms - at_ms % BAR_MS
     token.bar_end_ms = token.bar_start_ms + BAR_MS
+    token.at_ms = max(token.at_ms, token.bar_start_ms)  # a tick of a closed minute is late, though no newer one came
     token.ticks, token.volume = 0, 0
     token.was_stale = token.stale
     state.next_minute_ms = min(state.next_minute_ms, token.bar_end_ms)
@@ -159,7 +160,7 @@ def _close_until(state: CoreState, token: TokenState, at_ms: UnixMs) -> list[Eff
         if token.ticks:
             volume = min(token.volume, MAX_U64)
             bar = Bar(start_ms, token.open, token.high, token.low, token.close, volume, token.quote_reserve)
-        elif not token.was_stale:
+        elif not token.was_stale and token.close > 0.0:
             price = token.close
             bar = Bar(start_ms, price, price, price, price, 0, token.quote_reserve)
         token.ticks, token.volume, token.was_stale = 0, 0, token.stale
@@ -179,16 +180,16 @@ def _ask_strategies(state: CoreState, token: TokenState, last_ms: UnixMs) -> lis
     market = MarketView(token.bars, last_ms, state.quote_usd, state.quote_unit, state.order_quote)
     close = token.bars.close_at(last_ms) or 0.0
     trigger, at_ms = f"bar:{token.token.mint}:{last_ms}", last_ms + BAR_MS
-    held = False
+    wanted = False
     for lane in token.lanes.values():
         if lane.holdings:
-            held = True
             for holding in lane.holdings.values():
                 if lane.strategy is not None and holding.wanted is None and holding.idle:
                     holding.wanted = lane.strategy.on_bar_held(market, holding.position)
+                    wanted = wanted or holding.wanted is not None
         elif lane.strategy is not None:
             effects += _ask_entry(state, token, lane, market, trigger=trigger, at_ms=at_ms, price=close)
-    if held:
+    if wanted or token.eager or at_ms >= token.deadline_ms:
         effects += ask_exits(state, token, trigger=trigger, at_ms=at_ms, price=close)
         state.rearm(token)
     return effects

@@ -96,12 +96,15 @@ class TokenState:
     volume: QuoteUnits = 0
     quote_reserve: QuoteUnits = 0
     at_ms: UnixMs = 0
+    """A tick before this is late: the newest tick's time, at least the start of the minute under way."""
     slot: Slot = 0
 
     floor: float = 0.0
     """A price at or below this concerns some holding."""
     ceiling: float = inf
     """A price at or above this concerns some holding."""
+    deadline_ms: UnixMs = NEVER_MS
+    """Event time at which some holding's time is up, or nothing was heard of its exit for too long."""
     eager: bool = False
     """Some holding wants its exit asked for at the next event, whatever the price."""
 
@@ -129,9 +132,9 @@ class CoreState:
     next_minute_ms: UnixMs = 0
     """Event time at which some bar may close; before it a clock tick has no bars to look at."""
     next_deadline_ms: UnixMs = NEVER_MS
-    """Event time at which some holding's time is up."""
-    eager: bool = False
-    """Some token is eager."""
+    """Event time at which some holding's time is up, or earlier."""
+    eager: dict[Mint, TokenState] = field(default_factory=dict)
+    """Tokens in which some holding wants its exit asked for at the next event."""
     homes: dict[IntentId, tuple[Lane, TokenState]] = field(default_factory=dict)
     """Where each open position is watched."""
 
@@ -176,20 +179,28 @@ class CoreState:
 
     def rearm(self, token: TokenState) -> None:
         """Recompute what a tick is compared with, after holdings of `token` changed."""
-        floor, ceiling, eager = 0.0, inf, False
+        floor, ceiling, deadline_ms, eager = 0.0, inf, NEVER_MS, False
         for lane in token.lanes.values():
             for holding in lane.holdings.values():
                 if holding.idle:
                     floor, ceiling = max(floor, holding.levels.stop), min(ceiling, holding.levels.take)
                     eager = eager or holding.wanted is not None
-        token.floor, token.ceiling, token.eager = floor, ceiling, eager
-        self.eager = any(home.eager for _, home in self.homes.values())
-        self.next_deadline_ms = min(
-            (
-                holding.levels.deadline_ms if holding.asked_at_ms is None else holding.asked_at_ms + ASK_AGAIN_MS
-                for lane, _ in self.homes.values()
-                for holding in lane.holdings.values()
-                if holding.sellable and not holding.position.exit_open
-            ),
-            default=NEVER_MS,
-        )
+                    deadline_ms = min(deadline_ms, holding.levels.deadline_ms)
+                elif holding.asked_at_ms is not None:
+                    deadline_ms = min(deadline_ms, holding.asked_at_ms + ASK_AGAIN_MS)
+        token.floor, token.ceiling, token.deadline_ms = floor, ceiling, deadline_ms
+        if eager != token.eager:
+            token.eager = eager
+            if eager:
+                self.eager[token.token.mint] = token
+            else:
+                del self.eager[token.token.mint]
+        self.next_deadline_ms = min(self.next_deadline_ms, deadline_ms)
+
+    def due(self, at_ms: UnixMs) -> list[TokenState]:
+        """Return the tokens in which the clock alone may ask for an exit now."""
+        if at_ms < self.next_deadline_ms:
+            return list(self.eager.values())
+        held = {token.token.mint: token for _, token in self.homes.values()}
+        self.next_deadline_ms = min((t.deadline_ms for t in held.values()), default=NEVER_MS)
+        return [token for token in held.values() if token.eager or token.deadline_ms <= at_ms]
