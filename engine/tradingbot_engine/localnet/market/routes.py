@@ -14,6 +14,9 @@ from tradingbot_engine.localnet.market.accounts import associated
 from tradingbot_engine.localnet.market.instructions import HopAccounts
 from tradingbot_engine.localnet.market.world import Pool, World
 
+SECOND_HOP_COST = 0.005
+"""By this share a route of two hops must be better than a direct one: it needs more accounts, and more can change under way."""
+
 Reserves = Callable[[Pool], tuple[BaseUnits, BaseUnits]]
 """(base, quote) of a pool in the view that is quoted from."""
 
@@ -101,8 +104,9 @@ def _hop(pool: Pool, sells_base: bool, amount: BaseUnits, reserves: Reserves) ->
 def best_exact_in(
     world: World, reserves: Reserves, *, mint_in: Pubkey, mint_out: Pubkey, amount: BaseUnits, direct_only: bool = False
 ) -> Route | None:
-    """Return the route that gives most for `amount`; None where no pool gives anything."""
+    """Return the route that gives most for `amount`, a second hop being worth its cost; None where no pool gives anything."""
     best: Route | None = None
+    most = 0.0
     for way in _ways(world, mint_in, mint_out):
         if direct_only and len(way) > 1:
             continue
@@ -114,8 +118,9 @@ def best_exact_in(
                 break
             hops.append(hop)
             spend = hop.amount_out
-        if len(hops) == len(way) and (best is None or spend > best.amount_out):
-            best = Route(tuple(hops))
+        worth = spend * (1 - SECOND_HOP_COST * (len(way) - 1))
+        if len(hops) == len(way) and (best is None or worth > most):
+            best, most = Route(tuple(hops)), worth
     return best
 
 
