@@ -198,7 +198,8 @@ async def two_exits_of_one_position(played: Played) -> None:
     assert await played.signed(one, ownership) is not None
     if two.outcome is ClaimOutcome.CLAIMED and two.record is not None:
         await played.signed(two.record, ownership)
-    stage.chain.make(land=list(dict.fromkeys(stage.chain.handed[-2:]))[-2:] if two.record else [stage.chain.handed[-1]])
+    stage.chain.land_what_can()
+    await stage.resume("next")
 
 
 async def exits_that_landed(played: Played) -> set[str]:
