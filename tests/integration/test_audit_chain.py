@@ -138,7 +138,7 @@ async def test_an_expired_attempt_that_landed_is_lost_although_a_newer_one_is_op
 
 async def test_a_fill_that_the_chain_does_not_have_is_phantom(chain, bot):
     """The bot believes in money that it does not have."""
-    key, ledger = bot
+    _key, ledger = bot
     intent = new_id()
     invented = str(Keypair().sign_message(b"never sent"))
     ledger.intent(intent, "DONE")
