@@ -196,6 +196,9 @@ class Engine:
             await self._follow_to_the_end(wired.trades)
             self._open_left = len(wired.trades)
             await wired.trades.cancel()
+            for task in self._tasks:  # upkeep writes under the shards' epochs: once they are free, that is refused
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             try:
                 self._open_left = len(await wired.outside.ledger.open_intents())
                 await wired.finish()

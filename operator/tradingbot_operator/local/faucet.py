@@ -14,8 +14,8 @@ _ids = itertools.count(1)
 
 
 async def balance(session: aiohttp.ClientSession, url: str, address: str) -> int:
-    """Return the confirmed balance in lamports."""
-    answer = await _call(session, url, "getBalance", [address, {"commitment": "confirmed"}])
+    """Return the finalized balance in lamports: the engine believes no other."""
+    answer = await _call(session, url, "getBalance", [address, {"commitment": "finalized"}])
     return int(answer["value"])
 
 

@@ -35,6 +35,7 @@ from tradingbot_operator.local.supplies import Supplies
 POLL_S = 0.5
 LEAST_FUNDS_SOL = 100
 FUND_S = 30.0
+READY_S = 60.0
 LOCALNET_END_S = 15.0
 QUIT_S = 3.0
 SHOWN_FINDINGS = 10
@@ -183,9 +184,10 @@ class Supervisor:
             return
         capital = base_units(self._bot.spec.risk.capital, "SOL") if self._bot.spec.market.quote == "SOL" else None
         lamports = max(LEAST_FUNDS_SOL * faucet.LAMPORTS_PER_SOL, (capital or 0) * 3 // 2)
+        self._board.say(f"asking the faucet for play money, and waiting until it is final: wallet {address}")
         await faucet.fund(self._session, url, address, lamports=lamports, patience_s=FUND_S)
         write_private(funded, address)
-        self._board.say(f"the faucet gave wallet {address} {lamports / faucet.LAMPORTS_PER_SOL:g} SOL of play money")
+        self._board.say(f"the faucet gave {lamports / faucet.LAMPORTS_PER_SOL:g} SOL")
 
     def _configure(self) -> None:
         """Write the engine's settings; a change of what may change while it runs gives a new generation."""
@@ -267,12 +269,12 @@ class Supervisor:
             self._board.answers = False
 
     async def _end_in_time(self) -> None:
-        """The duration counts from the engine's first answer, so that a slow start takes nothing of it."""
+        """The duration counts from when the engine is ready, so that a slow start takes nothing of it."""
         if self._duration_s is None:
             await self._stop.wait()
             return
-        limit = time.monotonic() + 60.0
-        while not self._board.status and time.monotonic() < limit:
+        limit = time.monotonic() + READY_S
+        while self._board.status.get("phase") != "READY" and time.monotonic() < limit:
             await asyncio.sleep(0.05)
         await asyncio.sleep(self._duration_s)
         self.stop(f"--duration of {self._duration_s:g} s is over")

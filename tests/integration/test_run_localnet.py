@@ -1,0 +1,155 @@
+"""The main job with nothing left out: the runner, a real engine, the real localnet, real transactions, and the audit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SAMPLE = Path(__file__).parents[2] / "crds" / "samples" / "first-bot.yaml"
+RUN = (sys.executable, "-m", "tradingbot_operator", "run", "-f", str(SAMPLE))
+FAST = ("--slot-ms", "50", "--seed", "11", "--output", "json")
+"""Slots of 50 ms: finality comes after a second and a half instead of twelve."""
+PATIENCE_S = 90.0
+
+
+class Laptop:
+    """One state directory, and runners on it."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.runners: list[subprocess.Popen[str]] = []
+
+    def start(self, *args: str) -> subprocess.Popen[str]:
+        runner = subprocess.Popen(
+            [*RUN, "--state-dir", str(self.state), *FAST, *args],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.runners.append(runner)
+        return runner
+
+    def pids(self) -> dict[str, int]:
+        """Return the pids of the children, by role."""
+        try:
+            known = json.loads((self.state / "processes.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return {role: entry["pid"] for role, entry in known.items()}
+
+    def journalled(self, state: str = "") -> int:
+        """Return how often the engine's log tells of a trade (that ended in `state`)."""
+        log = self.state / "logs" / "engine.log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        return sum('"trade settled"' in line and state in line for line in lines)
+
+    def audit(self) -> tuple[int, dict[str, Any]]:
+        answer = subprocess.run(
+            [sys.executable, "-m", "tradingbot_operator", "audit", "--state-dir", str(self.state), "--output", "json"],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        assert answer.stdout, answer.stderr
+        return answer.returncode, json.loads(answer.stdout)
+
+    def end(self) -> None:
+        for runner in self.runners:
+            if runner.poll() is None:
+                runner.kill()
+            runner.communicate()
+        for pid in self.pids().values():
+            if alive(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
+def eventually(check: Callable[[], Any], why: str, runner: subprocess.Popen[str]) -> Any:
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if found := check():
+            return found
+        if runner.poll() is not None:
+            break
+        time.sleep(0.05)
+    runner.terminate()
+    raise AssertionError(f"did not happen: {why}\n{runner.communicate(timeout=PATIENCE_S)[1]}")
+
+
+def finish(runner: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
+    out, err = runner.communicate(timeout=PATIENCE_S)
+    (line,) = out.splitlines() or ["{}"]
+    return runner.returncode, json.loads(line), err
+
+
+@pytest.fixture
+def laptop(tmp_path: Path) -> Iterator[Laptop]:
+    laptop = Laptop(tmp_path / "state")
+    yield laptop
+    laptop.end()
+
+
+def test_the_first_sample_trades_drains_and_is_proven_by_the_chain(laptop: Laptop):
+    """One command: trades land on localnet, Ctrl-C drains, the audit finds nothing doubled, lost or invented."""
+    runner = laptop.start()
+    eventually(lambda: laptop.journalled("DONE") >= 2, "two trades settle", runner)
+    children = laptop.pids()
+    runner.send_signal(signal.SIGINT)
+    code, summary, err = finish(runner)
+    assert code == 0, err
+    assert summary["filled"] >= 2
+    assert (summary["doubled"], summary["lost"], summary["phantom"], summary["open"]) == (0, 0, 0, 0)
+    assert summary["signals"] >= summary["intents"] >= summary["filled"]
+    assert summary["equity_start_lamports"] > 0
+    assert summary["p50_signal_to_send_ms"] > 0
+    assert set(children) == {"engine", "localnet"}
+    assert not any(alive(pid) for pid in children.values())
+    code, audit = laptop.audit()
+    assert (code, audit["verdict"], audit["filled"]) == (0, "proven", summary["filled"])
+
+
+def test_kill_9_of_engine_localnet_and_runner_loses_and_doubles_nothing(laptop: Laptop):
+    """Each in the middle of trading; the next run resumes the same wallet and ledger, and the audit is 0/0/0."""
+    runner = laptop.start()
+    eventually(lambda: laptop.journalled() >= 1, "a trade settles", runner)
+    first = laptop.pids()
+    os.kill(first["engine"], signal.SIGKILL)
+    eventually(lambda: laptop.pids().get("engine") not in (None, first["engine"]), "the engine comes back", runner)
+    os.kill(first["localnet"], signal.SIGKILL)
+    eventually(lambda: laptop.pids().get("localnet") not in (None, first["localnet"]), "localnet comes back", runner)
+    settled = laptop.journalled()
+    eventually(lambda: laptop.journalled() > settled, "it trades on", runner)
+    last = laptop.pids()
+    wallet = (laptop.state / "wallet.json").read_text()
+    runner.kill()
+    runner.communicate()
+    deadline = time.monotonic() + PATIENCE_S
+    while alive(last["engine"]) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not alive(last["engine"]), "an orphan goes on trading"
+    runner = laptop.start()
+    settled = laptop.journalled()
+    eventually(lambda: laptop.journalled() > settled, "the next run trades on", runner)
+    runner.send_signal(signal.SIGTERM)
+    code, summary, err = finish(runner)
+    assert code == 0, err
+    assert (summary["doubled"], summary["lost"], summary["phantom"], summary["open"]) == (0, 0, 0, 0), err
+    assert summary["filled"] >= 3
+    assert (laptop.state / "wallet.json").read_text() == wallet
+    code, audit = laptop.audit()
+    assert (code, audit["doubled"], audit["lost"], audit["phantom"]) == (0, 0, 0, 0)
