@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import random
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import exp, inf, isfinite, nan
+from pathlib import Path
 
 from core_market import MINT, SOL, START_MS, Market, position, risk_row
 from hypothesis import given, settings
@@ -181,6 +186,36 @@ def test_the_same_events_give_the_same_effects(world):
     first = run(fresh(), events, Broker(failures=world.failures))
     second = run(fresh(), events, Broker(failures=world.failures))
     assert first == second
+
+
+def digest() -> str:
+    """Return a hash of everything that a few random markets made the core ask for."""
+    text = "".join(
+        repr(
+            run(
+                fresh(), market_of(World(seed, 90, 0.015, dirty=True, stale=True, failures=True)), Broker(failures=True)
+            )
+        )
+        for seed in range(3)
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_another_process_decides_the_same():
+    """Python hashes strings differently in every process: no effect may depend on it."""
+    script = "import sys; sys.path[:0] = sys.argv[1:]; import test_core_decide_properties as t; print(t.digest())"
+    here = Path(__file__).parent
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", script, str(here), str(here.parent)],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+        for seed in ("1", "2")
+    }
+    assert seen == {digest()}
 
 
 @settings(max_examples=25, deadline=None)

@@ -7,7 +7,7 @@ or failed; a failed one is asked for again at the next event, and risk sees in `
 
 from __future__ import annotations
 
-from tradingbot_engine.core.state import ASK_AGAIN_MS, RETRY_MS, CoreState, Holding, Lane, TokenState
+from tradingbot_engine.core.state import ASK_AGAIN_MS, MAX_RETRY_MS, RETRY_MS, CoreState, Holding, Lane, TokenState
 from tradingbot_engine.core.strategies.base import Exit, Levels
 from tradingbot_engine.domain.effects import Effect, EmitSignal, NoteRefusal
 from tradingbot_engine.domain.events import PositionChanged, RiskChanged, SignalSettled
@@ -105,7 +105,7 @@ def take_position(state: CoreState, event: PositionChanged) -> list[Effect]:
             known.levels = lane.strategy.levels(position) if lane.strategy else Levels()
         if position.exit_open or position.exit_failures > before.exit_failures or before.exit_open:
             known.asked_at_ms = None  # what was asked for is under way, or has ended
-            known.not_before_ms = 0
+            known.refusals, known.not_before_ms = 0, 0
     effects += _hurry(state, token, at_ms=state.now_ms)
     state.rearm(token)
     return effects
@@ -123,7 +123,8 @@ def settle(state: CoreState, event: SignalSettled) -> list[Effect]:
     for holding in lane.holdings.values():
         if holding.asked_at_ms is not None:
             holding.asked_at_ms = None
-            holding.not_before_ms = state.now_ms + RETRY_MS
+            pause_ms = min(RETRY_MS << min(holding.refusals, 10), MAX_RETRY_MS)
+            holding.refusals, holding.not_before_ms = holding.refusals + 1, state.now_ms + pause_ms
     state.rearm(token)
     return []
 

@@ -25,7 +25,10 @@ ASK_AGAIN_MS = 60_000
 ENTRY_PATIENCE_MS = 300_000
 """The same for entries, which are asked for only at a bar's close; the ledger allows one per strategy and token."""
 RETRY_MS = 1_000
-"""Pause (event time) after an exit was refused before any attempt, so that a refusal that stays is not asked every tick."""
+"""Pause (event time) after an exit was refused before any attempt; doubled with each refusal in a row, so that one that
+stays (a paused bot, a ledger that is away) is not asked for at every tick."""
+MAX_RETRY_MS = 16_000
+"""The longest such pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class Holding:
     """An exit that was decided stays decided: it is asked for again at every event until the position is closed."""
     asked_at_ms: UnixMs | None = None
     """When its exit signal left; None while none is on its way."""
+    refusals: int = 0
+    """Refusals in a row, before any attempt."""
     not_before_ms: UnixMs = 0
     last_trigger: str = ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 from core_market import (
     MINT,
@@ -136,6 +137,17 @@ def test_history_alone_never_signals():
     assert market.tell(HistoryLoaded(MINT, bars)) == []
 
 
+def test_history_that_fills_the_hole_makes_the_strategy_warm_again():
+    """The twin with a hole fires as soon as the missing minute was loaded, and not before."""
+    events = read_recording(RECORDINGS / "momentum_5m_twin_hole.csv")
+    assert Market(MOMENTUM).play(events).signals == []
+    market = Market(MOMENTUM).play(events[:-1])
+    (missing_ms,) = market.state.missing_minutes(MINT, 64)
+    missed = next(b for b in Market(MOMENTUM).play(FIRES).bars if b.start_ms == missing_ms)
+    market.tell(HistoryLoaded(MINT, (missed,)))
+    assert len(signals_of(market.tell(events[-1]))) == 1
+
+
 def test_a_core_warmed_from_saved_bars_gives_the_same_signal():
     """A restart in the middle: bars from the ledger, then the rest of the market; the same trigger, the same signal."""
     whole = Market(MOMENTUM).play(FIRES)
@@ -209,6 +221,20 @@ def test_a_refused_exit_is_asked_for_again_after_a_pause():
     assert len(market.signals) == 1
     market.tell(fall(START_MS + 1000 + RETRY_MS + 400))
     assert len(market.signals) == 2
+
+
+def test_an_exit_that_stays_refused_is_asked_for_ever_more_rarely():
+    """Pauses of 1, 2, 4, 8, then 16 seconds; as soon as one was under way, the next failure is answered at once again."""
+    market = held()
+    asked_at_s = []
+    for second in range(1, 80):
+        if signals_of(market.tell(fall(START_MS + second * 1000))):
+            asked_at_s.append(second)
+            market.tell(SignalSettled("momentum", MINT, Purpose.EXIT, taken=False))
+    assert [b - a for a, b in pairwise(asked_at_s)] == [1, 2, 4, 8, 16, 16, 16]
+    market.tell(PositionChanged(position(exit_open=True)))
+    market.tell(PositionChanged(position(exit_failures=1)))
+    assert len(signals_of(market.tell(fall(START_MS + 80_000)))) == 1
 
 
 def test_an_exit_of_which_nothing_is_heard_is_asked_for_again():
