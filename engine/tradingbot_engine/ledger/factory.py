@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.ledger.port import Ledger
-from tradingbot_engine.ledger.sqlite import SqliteLedger
 from tradingbot_engine.settings import LedgerSettings
 
 
@@ -16,6 +15,12 @@ def open_ledger(settings: LedgerSettings, *, holder: str, clock: Clock, paper: b
         holder: Random id of this process incarnation; on PostgreSQL its sessions bear it as their name.
         paper: Trades on paper may live with a database that could forget a commit.
     """
+    # Each driver is loaded only where it is used: an engine on SQLite has no need of asyncpg, nor the reverse.
     if settings.sqlite_path is not None:
+        from tradingbot_engine.ledger.sqlite import SqliteLedger
+
         return SqliteLedger(settings.sqlite_path, clock=clock)
-    raise NotImplementedError
+    assert settings.url is not None, "the settings' own rule: exactly one of the two"
+    from tradingbot_engine.ledger.postgres import PostgresLedger
+
+    return PostgresLedger(settings.url.get_secret_value(), holder=holder, clock=clock, paper=paper)

@@ -1,0 +1,60 @@
+"""What must hold before a PostgreSQL server keeps a ledger: durable commits, and the newest revision of the schema."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tradingbot_engine.errors import LedgerNotDurable
+from tradingbot_engine.ledger.migrate import HEAD, upgrade_script
+
+if TYPE_CHECKING:
+    from tradingbot_engine.ledger.postgres_sessions import Session
+
+_ONE_MIGRATES = 7_164_920_013
+"""Key of the advisory lock under which a ledger is migrated."""
+_STANDBYS_SQL = (
+    "SELECT count(*) FROM pg_stat_replication r WHERE coalesce(r.state, 'streaming') = 'streaming' "
+    "AND NOT EXISTS (SELECT 1 FROM pg_replication_slots s WHERE s.active_pid = r.pid AND s.slot_type = 'logical')"
+)
+
+
+async def check_durable(session: Session) -> None:
+    """
+    Make sure that an answered commit stays, also on the standby that may be promoted.
+
+    Raises:
+        LedgerNotDurable: It might not, and why.
+    """
+    for name in ("fsync", "full_page_writes"):
+        if await session.fetchval("SELECT current_setting($1)", name) != "on":
+            raise LedgerNotDurable(f"PostgreSQL runs with {name} = off: a crash may lose answered commits")
+    level = await session.fetchval("SELECT current_setting('synchronous_commit')")
+    if level not in ("on", "remote_apply"):
+        raise LedgerNotDurable(f"PostgreSQL answers commits before they are durable (synchronous_commit = {level})")
+    names = await session.fetchval("SELECT current_setting('synchronous_standby_names')")
+    standbys = await session.fetchval(_STANDBYS_SQL)
+    if standbys and not str(names).strip():
+        raise LedgerNotDurable(
+            f"PostgreSQL has {standbys} asynchronous standby(s): a promotion may lose answered commits; "
+            "set synchronous_standby_names"
+        )
+
+
+async def migrate(session: Session) -> None:
+    """Bring the schema to the newest revision, in one transaction; of several processes one does it."""
+    if await revision_of(session) == HEAD:
+        return
+    async with session.transaction():
+        await session.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 10000")
+        await session.execute(f"SELECT pg_advisory_xact_lock({_ONE_MIGRATES})")
+        script = upgrade_script("postgresql", since=await revision_of(session))
+        if script:
+            await session.execute(script, timeout=60)
+
+
+async def revision_of(session: Session) -> str | None:
+    """Return the revision of the ledger that the session sees, None if there is none yet."""
+    if await session.fetchval("SELECT to_regclass('alembic_version')") is None:
+        return None
+    found = await session.fetchval("SELECT version_num FROM alembic_version")
+    return None if found is None else str(found)
