@@ -40,9 +40,9 @@ class Act:
 class Plan:
     """The acts and crash points of one seed."""
 
-    def __init__(self, seed: int, *, nodes: int) -> None:
+    def __init__(self, seed: int, *, nodes: int, slot_ms: float) -> None:
         self._random = random.Random(f"chaos-{seed}")
-        self._nodes = nodes
+        self._nodes, self._slot_ms = nodes, slot_ms
         self._acts = self._make_acts()
         self._points = self._make_points()
 
@@ -56,7 +56,7 @@ class Plan:
 
     def pause_s(self) -> float:
         """Return how long to wait until the next act."""
-        return self._random.uniform(0.3, 1.5)
+        return self._random.uniform(0.4, 2.0)
 
     def between(self, low: float, high: float) -> float:
         return self._random.uniform(low, high)
@@ -84,7 +84,7 @@ class Plan:
                 yield Act("fork", 0.0, self._fork())
             elif kind == "blackout":
                 body = {"kind": "drop_send", "nodes": list(range(self._nodes)), "probability": 1.0}
-                yield Act("blackout", self._random.uniform(6.0, 10.0), body)
+                yield Act("blackout", self._random.uniform(190, 240) * self._slot_ms / 1000, body)  # long enough to expire
             elif kind == "halt":
                 yield Act("halt", self._random.uniform(0.2, 2.0), {"kind": "halt"})
             else:

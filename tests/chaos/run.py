@@ -34,7 +34,7 @@ async def one_seed(seed: int, *, trades: int, limit_s: float, directory: Path, n
     setup = Setup(seed=seed)
     async with aiohttp.ClientSession() as http:
         world = World(setup=setup, directory=directory, http=http)
-        plan = Plan(seed, nodes=setup.nodes)
+        plan = Plan(seed, nodes=setup.nodes, slot_ms=setup.slot_ms)
         await world.start()
         storm = NaiveStorm(world, plan, say=say) if naive else Storm(world, plan, say=say)
         try:

@@ -37,11 +37,11 @@ class Setup:
     """How large and how fast the world is."""
 
     seed: int
-    slot_ms: float = 40.0
-    speed: float = 90.0
+    slot_ms: float = 25.0
+    speed: float = 120.0
     """Event time over wall time: a bar lasts 60 / speed seconds."""
     nodes: int = 3
-    lanes: int = 2
+    lanes: int = 4
     """Instances of the metronome per token: positions that are held at once."""
     tokens: int = 6
     scenario: str = "viral"

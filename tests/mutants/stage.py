@@ -248,12 +248,17 @@ def an_exit(letter: str, position: str) -> OrderIntent:
     )
 
 
-async def open_stage(directory: Path, *, providers: tuple[str, ...] = ("a", "b"), url: str | None = None) -> Stage:
-    """Return a stage over a new SQLite ledger in `directory`, or over the PostgreSQL database at `url`."""
-    settings = LedgerSettings.model_validate({"url": url} if url else {"sqlite_path": directory / "ledger.sqlite"})
-    stage_clock = ScriptedClock(lambda: None)
-    ledger = open_ledger(settings, holder="stage", clock=stage_clock, paper=False)
+async def open_stage(directory: Path, *, providers: tuple[str, ...] = ("a", "b")) -> Stage:
+    """Return a stage over a new SQLite ledger in `directory`."""
+    settings = LedgerSettings(sqlite_path=directory / "ledger.sqlite")
+    ledger = open_ledger(settings, holder="stage", clock=ScriptedClock(lambda: None), paper=False)
     await ledger.open()
+    await adopt(ledger)
+    return Stage(ledger, providers=providers)
+
+
+async def adopt(ledger: Ledger) -> None:
+    """Write the bot's row, with one shard."""
     await ledger.adopt_bot(
         BotRecord(
             bot_id="0" * 32,
@@ -272,7 +277,6 @@ async def open_stage(directory: Path, *, providers: tuple[str, ...] = ("a", "b")
             marked_at_ms=NOW_MS,
         ),
     )  # fmt: skip
-    return Stage(ledger, providers=providers)
 
 
 def crash_at(monkeypatch: pytest.MonkeyPatch, name: str, visit: int = 1) -> None:
