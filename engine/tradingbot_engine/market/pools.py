@@ -45,7 +45,7 @@ NOT_THERE_YET_S = 0.1
 DISCOVERY_PAUSE_S = (1.0, 30.0)
 LAG_SLOTS = 64
 """A node whose slots are this far behind the best other node's is left for another."""
-LAG_CHECK_EVERY = 10
+LAG_CHECK_S = 3.0
 REFILL_TRIES = 5
 REFILL_PAUSE_S = 2.0
 
@@ -82,6 +82,7 @@ class PoolFeed:
         async with new_session() as session, asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen(emit), name="feed: listen")
             tasks.create_task(self._check(emit), name="feed: check")
+            tasks.create_task(self._leave_laggards(), name="feed: leave laggards")
             tasks.create_task(self._discover(session), name="feed: discover")
             tasks.create_task(self._repair(emit), name="feed: repair")
             tasks.create_task(self._usd.run(session, emit), name="feed: usd")
@@ -107,15 +108,18 @@ class PoolFeed:
                 self._tell(emit, self._book.take(message, self._clock.monotonic_s()))
 
     async def _check(self, emit: Callable[[MarketEvent], None]) -> None:
-        checks = 0
         while True:
             self._tell(emit, self._book.check(self._clock.monotonic_s()))
-            checks += 1
-            if checks % LAG_CHECK_EVERY == 0 and self._stream.alternatives:
-                best = max((e.slot for e in self._rpc.endpoints()), default=0)
-                if self._book.connected and best - self._book.slot > LAG_SLOTS:
-                    self._stream.drop(f"{best - self._book.slot} slots behind the best node")
             await self._clock.sleep(self._check_s)
+
+    async def _leave_laggards(self) -> None:
+        """Give a node up that is far behind the others: it looks alive, and its prices are old."""
+        while self._stream.alternatives:
+            await self._clock.sleep(LAG_CHECK_S)
+            await self._rpc.probe()
+            behind = max((e.slot for e in self._rpc.endpoints()), default=0) - self._book.slot
+            if self._book.connected and behind > LAG_SLOTS:
+                self._stream.drop(f"{behind} slots behind the best node")
 
     def _tell(self, emit: Callable[[MarketEvent], None], events: Iterable[MarketEvent]) -> None:
         for event in events:
