@@ -42,6 +42,10 @@ class ProgramLedger(ABC):
     async def _read(self, program: Callable[[], Program[T]]) -> T:
         """Run a reading program on one consistent state, which holds every commit that was answered before."""
 
+    async def look(self, program: Callable[[], Program[T]]) -> T:
+        """Run a reading program that is not part of the port (checks, reports) on one consistent state."""
+        return await self._read(program)
+
     # --- the bot's row
     async def adopt_bot(self, wanted: BotRecord, *, risk: RiskState, force: bool = False) -> BotRecord:
         return await self._write(lambda: botrow.adopt_bot(wanted, risk=risk, force=force))

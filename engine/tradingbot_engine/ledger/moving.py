@@ -20,7 +20,7 @@ from tradingbot_engine.errors import LedgerCorrupt, PermanentError
 from tradingbot_engine.ledger.book import IntentView, position_view
 from tradingbot_engine.ledger.owning import fence, journal
 from tradingbot_engine.ledger.port import Move, Ownership
-from tradingbot_engine.ledger.program import Program, execute, one
+from tradingbot_engine.ledger.program import Program, Row, execute, one
 from tradingbot_engine.ledger.reading import record_by_id
 from tradingbot_engine.ledger.rows import ATTEMPT_COLUMNS, FILL_COLUMNS, placeholders, values
 
@@ -180,13 +180,7 @@ def _rebook(new: IntentRecord, step: Move) -> Program[None]:
         raise LedgerCorrupt(f"intent {intent.id} has no position {intent.position_id}")
     quote_is_sol = old[2] == SOL_MINT
     rows = yield from execute(INTENTS_OF_POSITION_SQL, intent.position_id)
-    view = position_view(
-        [
-            IntentView(Purpose(r[0]), IntentState(r[1]), r[2], int(r[3]), r[4], r[5], bool(r[6]), bool(r[7]))
-            for r in rows
-        ],
-        quote_is_sol=quote_is_sol,
-    )
+    view = position_view([intent_view(row) for row in rows], quote_is_sol=quote_is_sol)
     amounts = (view.bought, view.sold, view.cost, view.proceeds, view.realized, view.exposure)
     yield from execute(
         POSITION_SQL, str(view.state), *amounts, int(view.exit_open), view.exit_failures, intent.position_id
@@ -202,6 +196,14 @@ def _rebook(new: IntentRecord, step: Move) -> Program[None]:
     freed = (intent.reserve_quote, intent.reserve_lamports) if ended else (0, 0)
     yield from execute(BOT_SQL, *freed, lamports, quote, realized, failed_fee, utc_day(step.at_ms), int(ended))
     yield from execute(STRATEGY_SQL, exposure, realized, intent.strategy)
+
+
+def intent_view(row: Row) -> IntentView:
+    """Return what a row of `INTENTS_OF_POSITION_SQL` says."""
+    purpose, state, reserve_quote, fees, base, quote, filled, finalized = row
+    return IntentView(
+        Purpose(purpose), IntentState(state), reserve_quote, int(fees), base, quote, bool(filled), bool(finalized)
+    )
 
 
 def _told(new: IntentRecord, step: Move) -> tuple[str, str, str, int]:
