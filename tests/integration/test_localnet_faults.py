@@ -141,10 +141,15 @@ async def test_sends_are_dropped_delayed_or_doubled(net: Net) -> None:
     await net.heal()
     await net.fault(kind="double_send", nodes=[0], delay_slots=2)
     doubled = net.payment()
-    before = net.bank.transaction_count
+    before = (await net.call(1, "getBalance", [str(net.wallet.pubkey()), {"commitment": "processed"}]))["result"][
+        "value"
+    ]
     await net.send(0, doubled)
     net.bank.tick(6)
-    assert net.bank.transaction_count == before + 1
+    after = (await net.call(1, "getBalance", [str(net.wallet.pubkey()), {"commitment": "processed"}]))["result"][
+        "value"
+    ]
+    assert before - after == SOL + 5000
 
 
 async def test_a_doubled_send_lands_the_same_bytes_again_after_a_fork(net: Net) -> None:
@@ -269,6 +274,35 @@ async def test_a_status_blind_node_knows_nothing_of_signatures(net: Net) -> None
     net.bank.tick()
     await net.fault(kind="status_blind", nodes=[0])
     assert await net.status(0, payment.signatures[0]) == (net.bank.slot, [None])
+
+
+async def test_open_websockets_fall_silent_or_end_with_the_node(net: Net) -> None:
+    """Hanging is silence; being down ends the connection."""
+    async with net.session.ws_connect(net.cluster.nodes[0].websocket_url) as socket:
+        await socket.send_json({"jsonrpc": "2.0", "id": 1, "method": "slotSubscribe"})
+        assert "result" in await socket.receive_json()
+        net.bank.tick()
+        assert (await socket.receive_json())["params"]["result"]["slot"] == net.bank.slot
+        await net.fault(kind="hang", nodes=[0])
+        net.bank.tick()
+        with pytest.raises(TimeoutError):
+            await socket.receive(timeout=0.2)
+        await net.heal()
+        net.bank.tick()
+        assert (await socket.receive_json())["params"]["result"]["slot"] == net.bank.slot
+        await net.fault(kind="down", nodes=[0])
+        net.bank.tick()
+        async with asyncio.timeout(5):
+            assert (await socket.receive()).type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSE)
+
+
+async def test_every_block_holds_a_signature_that_can_witness_its_chain(net: Net) -> None:
+    """As votes do on a real chain: whoever needs a finalized signature finds one in any block."""
+    finalized = (await net.call(1, "getSlot"))["result"]
+    options = {"transactionDetails": "signatures", "rewards": False}
+    (signature,) = (await net.call(1, "getBlock", [finalized, options]))["result"]["signatures"]
+    _, (status,) = await net.status(1, Signature.from_string(signature))
+    assert (status["confirmationStatus"], status["slot"]) == ("finalized", finalized)
 
 
 async def test_a_halt_stops_blocks_until_it_is_removed() -> None:

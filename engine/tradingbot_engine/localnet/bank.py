@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from solders.account import Account
 from solders.hash import Hash
 from solders.keypair import Keypair
-from solders.message import MessageV0
+from solders.message import Message, MessageV0
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.system_program import ID as SYSTEM
@@ -79,6 +79,8 @@ class Bank:
         finalize_depth: Blocks on top that make it finalized.
         skip_rate: Share of slots without a block, in [0, 1).
         seed: Seed of the skipped slots.
+        votes: Whether every block holds a transaction of the validator, as every block of a real chain holds votes: who
+            needs a signature of some block (a witness of its chain) finds one.
         store: Where finalized blocks and accounts are kept; without one all history stays in memory.
     """
 
@@ -91,6 +93,7 @@ class Bank:
         finalize_depth: int = 31,
         skip_rate: float = 0.0,
         seed: int = 0,
+        votes: bool = False,
         store: Store | None = None,
     ) -> None:
         self.vm = Vm()
@@ -99,6 +102,7 @@ class Bank:
         self.confirm_depth = confirm_depth
         self.finalize_depth = finalize_depth
         self.skip_rate = skip_rate
+        self.votes = votes
         self.halted = False
         self.forks = 0
         self._random = random.Random(seed)
@@ -120,6 +124,7 @@ class Bank:
     def _found(self, origin_ms: int, ms_per_slot: float) -> None:
         self.genesis_hash = str(Hash(secrets.token_bytes(32)))
         self.faucet = Keypair()
+        self.validator = _validator_of(self.faucet)
         self.incarnation = 0
         self.number = self.first_slot = self.vm.first_slot
         self.clock = MarketClock(self.number, origin_ms, ms_per_slot)
@@ -130,6 +135,7 @@ class Bank:
         self._append(Block(self.number, height, self.number - 1, genesis, genesis, self.clock.at_ms(self.number)))
         self._move_sysvars()
         self._set(self.faucet.pubkey(), Account(FAUCET_LAMPORTS, b"", SYSTEM, False, 0))
+        self._set(self.validator.pubkey(), Account(FAUCET_LAMPORTS, b"", SYSTEM, False, 0))
         self._set(NATIVE_MINT, native_mint(self.rent(82)))
         self._persisted_slot = self.number - 1
         if self._store is not None:
@@ -139,6 +145,7 @@ class Bank:
         assert self._store is not None
         self.genesis_hash = stored.genesis_hash
         self.faucet = Keypair.from_bytes(stored.faucet)
+        self.validator = _validator_of(self.faucet)
         self.incarnation = stored.incarnation + 1
         self.first_slot = stored.first_slot
         for key, elf in stored.programs:
@@ -198,6 +205,10 @@ class Bank:
     def rent(self, space: int) -> int:
         """Lamports that make an account of `space` bytes exempt from rent."""
         return self.vm.svm.minimum_balance_for_rent_exemption(space)
+
+    def is_vote(self, record: Record) -> bool:
+        """Whether the transaction is the validator's own."""
+        return record.keys[0] == self.validator.pubkey()
 
     def on_slot(self, callback: Callable[[int], None]) -> None:
         """Have `callback` called with the new slot after every tick."""
@@ -347,7 +358,8 @@ class Bank:
         branch = Branch(parent_slot=parent, blocks=abandoned, accounts=accounts, hashes=hashes)
         if requeue:
             for record in branch.records:
-                self.submit(record.transaction, verified=True)
+                if not self.is_vote(record):
+                    self.submit(record.transaction, verified=True)
         return branch
 
     # -- inside -----------------------------------------------------------------------------------------------------
@@ -376,6 +388,8 @@ class Bank:
             self.number, parent.height + 1, parent.slot, parent.hash, blockhash, self.clock.at_ms(self.number)
         )
         self.blocks.append(block)
+        if self.votes:
+            self.execute(_vote(self.validator, parent.hash), verified=True)
         due = [(s, p) for s, p in self.mempool.items() if p.not_before <= self.number]
         for signature, pending in due:
             del self.mempool[signature]
@@ -416,3 +430,13 @@ class Bank:
 
 def _slot_of(block: Block) -> int:
     return block.slot
+
+
+def _validator_of(faucet: Keypair) -> Keypair:
+    return Keypair.from_seed(hashlib.sha256(b"validator" + bytes(faucet)).digest())
+
+
+def _vote(validator: Keypair, blockhash: Hash) -> VersionedTransaction:
+    key = validator.pubkey()
+    beat = transfer(TransferParams(from_pubkey=key, to_pubkey=key, lamports=1))
+    return VersionedTransaction(Message.new_with_blockhash([beat], key, blockhash), [validator])

@@ -51,6 +51,7 @@ class Cluster:
         origin_ms: Market time at the chain's birth, unix milliseconds; now by default.
         audit_node: A node on which faults are refused.
         skip_rate: Share of slots without a block.
+        votes: Whether every block holds a transaction of the validator; see `Bank`.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Cluster:
         origin_ms: int | None = None,
         audit_node: int | None = None,
         skip_rate: float = 0.0,
+        votes: bool = True,
         confirm_depth: int = 1,
         finalize_depth: int = 31,
     ) -> None:
@@ -84,6 +86,7 @@ class Cluster:
             finalize_depth=finalize_depth,
             skip_rate=skip_rate,
             seed=seed,
+            votes=votes,
             store=self._store,
         )
         faults = [NodeFaults(bank=self.bank, store=self._store, seed=seed * 1000 + i) for i in range(nodes)]

@@ -109,6 +109,10 @@ class DeadForkView:
                 return block
         return self._live.block(slot) if slot <= self._split else None
 
+    def time_ms(self, slot: int) -> int | None:
+        block = self.block(slot)
+        return block.time_ms if block is not None else None
+
     def block_slots(self, start: int, end: int, limit: int) -> list[int]:
         base = self._live.block_slots(start, min(end, self._split), limit)
         return [*base, *(b.slot for b in self._own if start <= b.slot <= end)][:limit]

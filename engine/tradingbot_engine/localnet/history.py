@@ -58,7 +58,7 @@ class History:
         """Records that mention `address`, newest first."""
         oldest: int | None = None
         seen: set[Signature] = set()
-        for record in reversed(list(self._by_address.get(address, {}).values())):
+        for record in reversed(self._by_address.get(address, {}).values()):
             oldest = record.slot
             seen.add(record.signature)
             yield record

@@ -26,8 +26,9 @@ MAX_QUEUE = 20_000
 class Connection:
     """One websocket: its subscriptions, and the messages that wait to be sent."""
 
-    def __init__(self, socket: web.WebSocketResponse) -> None:
+    def __init__(self, socket: web.WebSocketResponse, transport: asyncio.Transport | None) -> None:
         self.socket = socket
+        self._transport = transport
         self.subscriptions: dict[int, Subscription] = {}
         self.outgoing: asyncio.Queue[str] = asyncio.Queue(MAX_QUEUE)
         self.overrun = False
@@ -38,6 +39,11 @@ class Connection:
             self.outgoing.put_nowait(orjson.dumps(message).decode())
         except asyncio.QueueFull:
             self.overrun = True
+
+    def abort(self) -> None:
+        """End the connection at once, without the closing handshake."""
+        if self._transport is not None:
+            self._transport.abort()
 
     async def pump(self) -> None:
         """Send what is queued, in order."""
@@ -63,7 +69,7 @@ class Pubsub:
         """Serve one connection until it ends."""
         socket = web.WebSocketResponse(autoping=True, max_msg_size=1 << 20)
         await socket.prepare(request)
-        connection = Connection(socket)
+        connection = Connection(socket, request.transport)
         self._connections.add(connection)
         pump = asyncio.create_task(connection.pump())
         try:
@@ -115,14 +121,15 @@ class Pubsub:
         return True
 
     def _on_slot(self, _slot: int) -> None:
+        state = self._node.faults.websocket
+        if state == "silent":
+            return  # the subscriptions catch up when the node does
         for connection in list(self._connections):
             for number, subscription in list(connection.subscriptions.items()):
                 self._notify(connection, number, subscription)
-            if connection.overrun:
+            if connection.overrun or state == "closed":
                 self._connections.discard(connection)
-                transport = connection.socket.get_extra_info("socket")
-                if transport is not None:
-                    asyncio.get_running_loop().call_soon(_abort, connection.socket)
+                connection.abort()
 
     def _notify(self, connection: Connection, number: int, subscription: Subscription) -> None:
         for result in subscription.news():
@@ -130,8 +137,3 @@ class Pubsub:
             connection.put({"jsonrpc": "2.0", "method": f"{subscription.kind}Notification", "params": params})
         if subscription.done:
             connection.subscriptions.pop(number, None)
-
-
-def _abort(socket: web.WebSocketResponse) -> None:
-    task = asyncio.ensure_future(socket.close(code=WSCloseCode.TRY_AGAIN_LATER))
-    task.add_done_callback(lambda _: None)

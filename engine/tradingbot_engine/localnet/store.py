@@ -156,6 +156,11 @@ class Store:
         row = self._db.execute(query, (slot,)).fetchone()
         return self._block(row) if row is not None else None
 
+    def time_ms(self, slot: int) -> int | None:
+        """Market time of the finalized block of `slot`."""
+        row = self._db.execute("SELECT time_ms FROM blocks WHERE slot = ?", (slot,)).fetchone()
+        return row[0] if row is not None else None
+
     def block_slots(self, start: int, end: int, limit: int) -> list[int]:
         """Slots of finalized blocks in [start, end], ascending."""
         query = "SELECT slot FROM blocks WHERE slot BETWEEN ? AND ? ORDER BY slot LIMIT ?"

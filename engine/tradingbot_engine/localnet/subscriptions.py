@@ -214,6 +214,7 @@ class LogsSubscription:
             self._mentions = pubkey(keys[0])
         elif chosen not in ("all", "allWithVotes"):
             raise invalid_params("Invalid params: expected `all`, `allWithVotes` or `mentions`.")
+        self._skips_votes = chosen == "all"
         self._level = commitment(config(params, 1))
         self._slot = node.view.slot(self._level)
         self._count = self._records_in(self._slot)
@@ -239,6 +240,8 @@ class LogsSubscription:
     def news(self) -> Iterator[Any]:
         for record in list(self._fresh()):
             if self._mentions is not None and self._mentions not in record.keys:
+                continue
+            if self._skips_votes and self._node.bank.is_vote(record):
                 continue
             value = {"signature": str(record.signature), "err": record.error, "logs": list(record.meta.logs())}
             yield self._node.with_context(record.slot, value)

@@ -61,6 +61,9 @@ class View(Protocol):
     def block(self, slot: int) -> Block | None:
         """The block of `slot`; None if the node has none."""
 
+    def time_ms(self, slot: int) -> int | None:
+        """Market time of the block of `slot`, unix milliseconds; None if the node has none."""
+
     def block_slots(self, start: int, end: int, limit: int) -> list[int]:
         """Slots of the blocks in [start, end], ascending."""
 
@@ -154,6 +157,12 @@ class LiveView:
         if block.slot == slot:
             return block
         return self._store.block(slot) if self._store is not None and slot < block.slot else None
+
+    def time_ms(self, slot: int) -> int | None:
+        block = self._bank.block_at(slot)
+        if block.slot == slot:
+            return block.time_ms
+        return self._store.time_ms(slot) if self._store is not None and slot < block.slot else None
 
     def block_slots(self, start: int, end: int, limit: int) -> list[int]:
         blocks = self._bank.blocks

@@ -168,6 +168,14 @@ class NodeFaults:
                 return Refusal(fault.status, page, "text/html")
         return None
 
+    @property
+    def websocket(self) -> Literal["open", "silent", "closed"]:
+        """What open websockets meet: nothing, silence while the node hangs, or their end when it is down."""
+        for fault in self._faults.values():
+            if isinstance(fault, Hang | Down) and (not fault.methods or "websocket" in fault.methods):
+                return "silent" if isinstance(fault, Hang) else "closed"
+        return "open"
+
     def check_method(self, method: str) -> None:
         """Raise -32005 for the methods that an unhealthy node refuses."""
         for fault in self._faults.values():

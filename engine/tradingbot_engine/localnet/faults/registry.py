@@ -117,9 +117,10 @@ class Faults:
             branch = self._bank.rollback(fault.slots, requeue=fault.requeue)
         except BankError as error:
             raise FaultRefused(str(error)) from error
+        dropped = tuple(str(r.signature) for r in branch.records if not self._bank.is_vote(r))
         if fault.stay:
             stay = Outcome(f"f{next(self._ids)}", DeadFork(kind="dead_fork", nodes=fault.stay))
             for index in fault.stay:
                 self._nodes[index].add(stay.id, stay.fault, branch)  # type: ignore[arg-type]  # a DeadFork
             self._listed(stay)
-        return Outcome(f"f{next(self._ids)}", fault, tuple(str(r.signature) for r in branch.records))
+        return Outcome(f"f{next(self._ids)}", fault, dropped)

@@ -101,7 +101,6 @@ def get_signatures_for_address(node: Node, params: list[Any]) -> Any:
             break
         if record.slot > newest:
             continue
-        block = node.view.block(record.slot)
         message = record.transaction.message
         found.append(
             {
@@ -109,13 +108,18 @@ def get_signatures_for_address(node: Node, params: list[Any]) -> Any:
                 "slot": record.slot,
                 "err": record.error,
                 "memo": memo_of(record.keys, message.instructions),
-                "blockTime": block.time_ms // 1000 if block is not None else None,
+                "blockTime": _block_time(node, record.slot),
                 "confirmationStatus": commitment_of(view, record.slot),
             }
         )
         if len(found) == limit:
             break
     return found
+
+
+def _block_time(node: Node, slot: int) -> int | None:
+    time_ms = node.view.time_ms(slot)
+    return time_ms // 1000 if time_ms is not None else None
 
 
 def _version(record: Record, options: Config) -> Any:
@@ -148,10 +152,9 @@ def get_transaction(node: Node, params: list[Any]) -> Any:
     record = node.view.find(wanted)
     if record is None or record.slot > newest:
         return None
-    block = node.view.block(record.slot)
     return {
         "slot": record.slot,
-        "blockTime": block.time_ms // 1000 if block is not None else None,
+        "blockTime": _block_time(node, record.slot),
         **_with_meta(record, encoding, options),
     }
 
