@@ -137,7 +137,8 @@ class Market:
         return born_bars(self._crowd, origin_ms=self.origin_ms, slot_ms=slot_ms)
 
     def mount(self, app: web.Application) -> None:
-        """Add the swap, price and history APIs to `app`."""
+        """Add the swap, price and history APIs to `app`, and the switch of their faults."""
+        self.gate.mount(app)
         SwapApi(world=self.world, bank=self._bank, gate=self.gate).mount(app)
         PriceApi(world=self.world, bank=self._bank, gate=self.gate, histories=self.histories).mount(app)
 

@@ -6,11 +6,11 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from solders.pubkey import Pubkey
 
 from tradingbot_engine.localnet.market.amm import U64_MAX
@@ -31,28 +31,21 @@ class ApiError(Exception):
         return cls(400, {"error": error, **({"errorCode": code} if code else {})})
 
 
-@dataclass(frozen=True, slots=True)
-class SwapFaults:
-    """What the swap API does wrong, until it is replaced by another one; the default does nothing wrong."""
+class SwapFaults(BaseModel):
+    """What the swap and price APIs do wrong, until it is replaced by another one; the default does nothing wrong."""
 
-    latency_ms: int = 0
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    latency_ms: int = Field(default=0, ge=0, le=600_000)
     """Delay before every answer."""
-    status: int | None = None
+    status: int | None = Field(default=None, ge=400, le=599)
     """Answer with this HTTP status (429, 500, 502, 503, …) instead."""
-    probability: float = 1.0
+    probability: float = Field(default=1.0, gt=0, le=1)
     """Share of the requests that `status` hits."""
-    stale_slots: int = 0
+    stale_slots: int = Field(default=0, ge=0, le=500)
     """Quote from what the pools held so many slots ago."""
-    path_prefix: str = "/"
+    path_prefix: str = Field(default="/", pattern="^/")
     """Only requests whose path starts with this."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.probability <= 1:
-            raise ValueError(f"probability {self.probability} is not between 0 and 1")
-        if self.latency_ms < 0 or self.stale_slots < 0:
-            raise ValueError("latency_ms and stale_slots must not be negative")
-        if self.status is not None and not 400 <= self.status <= 599:
-            raise ValueError(f"status {self.status} is no HTTP error")
 
 
 class Gate:
@@ -76,6 +69,27 @@ class Gate:
                 return json_response(error.body, status=error.status, headers=headers)
 
         return guarded
+
+    def mount(self, app: web.Application) -> None:
+        """Add `/localnet/swap-faults`: POST replaces what is wrong, GET shows it, DELETE ends it."""
+        app.router.add_get("/localnet/swap-faults", self._show)
+        app.router.add_post("/localnet/swap-faults", self._replace)
+        app.router.add_delete("/localnet/swap-faults", self._end)
+
+    async def _show(self, request: web.Request) -> web.Response:
+        return json_response(self.faults.model_dump())
+
+    async def _replace(self, request: web.Request) -> web.Response:
+        try:
+            self.faults = SwapFaults.model_validate_json(await request.read())
+        except ValidationError as error:
+            problems = [{"field": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
+            return json_response({"error": "no fault that the swap API can have", "problems": problems}, status=422)
+        return json_response(self.faults.model_dump(), status=201)
+
+    async def _end(self, request: web.Request) -> web.Response:
+        self.faults = SwapFaults()
+        return json_response(self.faults.model_dump())
 
     async def _enter(self, request: web.Request) -> None:
         faults = self.faults
