@@ -51,12 +51,30 @@ class Plan:
         return next(self._acts)
 
     def next_point(self) -> str:
-        """Return the next crash point, as the switch of the engine names it: `name#visit`."""
-        return next(self._points)
+        """Return the next crash point, as the switch of the engine names it: `name#visit`; "" for an engine that is spared."""
+        return next(self._points) if self._random.random() < 0.65 else ""
+
+    def provocation(self, point: str) -> Act | None:
+        """Return what brings a rare crash point about: expiries, forks and failures do not happen by themselves."""
+        nodes = list(range(self._nodes))
+        match point.partition(":")[0]:
+            case "expired" | "abandoned":
+                return self._blackout()
+            case "forked":
+                return Act("fork", 0.0, {"kind": "fork", "slots": 4, "requeue": False, "stay": []})
+            case "failed":
+                slots = self._random.randint(10, 60)
+                return Act("node", 3.0, {"kind": "delay_send", "nodes": nodes, "delay_slots": slots})
+        return None
+
+    def _blackout(self) -> Act:
+        """Drop every send for so long that blockhashes run out."""
+        body = {"kind": "drop_send", "nodes": list(range(self._nodes)), "probability": 1.0}
+        return Act("blackout", self._random.uniform(190, 240) * self._slot_ms / 1000, body)
 
     def pause_s(self) -> float:
         """Return how long to wait until the next act."""
-        return self._random.uniform(0.4, 2.0)
+        return self._random.uniform(0.5, 2.5)
 
     def between(self, low: float, high: float) -> float:
         return self._random.uniform(low, high)
@@ -67,24 +85,23 @@ class Plan:
             self._random.shuffle(points)
             for point in points:
                 common = point.split(":")[0] in ("claim", "signed", "send", "submitted", "confirmed", "done")
-                yield f"{point}#{self._random.randint(1, 8) if common else 1}"
+                yield f"{point}#{self._random.randint(1, 40) if common else 1}"
 
     def _make_acts(self) -> Iterator[Act]:
         """Deal node faults, chain faults and process acts as shuffled packs, interleaved by chance."""
         packs = [
             self._pack(list(NODE_FAULTS)),
-            self._pack(["fork"] * 6 + ["halt", "blackout"]),
+            self._pack(["fork"] * 9 + ["halt", "blackout"]),
             self._pack(list(PROCESS_ACTS)),
         ]
         while True:
-            kind = next(self._random.choices(packs, weights=(5, 3, 2))[0])
+            kind = next(self._random.choices(packs, weights=(6, 3, 2))[0])
             if kind in NODE_FAULTS:
                 yield Act("node", self._random.uniform(0.5, 4.0), self._node_fault(kind))
             elif kind == "fork":
                 yield Act("fork", 0.0, self._fork())
             elif kind == "blackout":
-                body = {"kind": "drop_send", "nodes": list(range(self._nodes)), "probability": 1.0}
-                yield Act("blackout", self._random.uniform(190, 240) * self._slot_ms / 1000, body)  # long enough to expire
+                yield self._blackout()
             elif kind == "halt":
                 yield Act("halt", self._random.uniform(0.2, 2.0), {"kind": "halt"})
             else:

@@ -11,15 +11,15 @@ from chaos.report import Report
 from tradingbot_engine import crashpoint
 
 PER_TRADE: dict[str, float] = {
-    "kills": 1 / 25,
-    "attempts_open_at_kill": 1 / 25,
-    "forks": 1 / 40,
-    "zombies_refused": 1 / 150,
-    "forks_of_confirmed_trades": 1 / 150,
-    "expired_then_retried": 1 / 150,
+    "kills": 1 / 60,
+    "attempts_open_at_kill": 1 / 10,
+    "forks": 1 / 60,
+    "zombies_refused": 1 / 300,
+    "forks_of_confirmed_trades": 1 / 250,
+    "expired_then_retried": 1 / 50,
 }
 """Least count per trade."""
-LONG_RUN_TRADES = 2_000
+LONG_RUN_TRADES = 5_000
 """From so many trades on, every crash point must have killed, and every kind of act must have happened."""
 COMMON_POINTS = (
     "claim:after",
@@ -30,7 +30,7 @@ COMMON_POINTS = (
     "confirmed:after",
     "done:after",
 )
-COMMON_POINTS_FROM_TRADES = 300
+COMMON_POINTS_FROM_TRADES = 2_000
 LONG_RUN_COUNTS = (
     "runners_killed",
     "localnets_killed",

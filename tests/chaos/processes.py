@@ -51,7 +51,8 @@ class Process:
     def start(cls, command: Sequence[str], *, log: Path, stdout: Path | None = None, **env: str) -> Process:
         """Start a command with `tests/` importable, standard error (and output, unless told) appended to `log`."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith("TRADINGBOT_")}
-        clean |= {"PYTHONPATH": str(TESTS), "PYTHONUNBUFFERED": "1"} | env
+        path = os.pathsep.join(p for p in (str(TESTS), os.environ.get("PYTHONPATH", "")) if p)
+        clean |= {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"} | env
         with log.open("ab") as err, (stdout or log).open("wb" if stdout else "ab") as out:
             child = subprocess.Popen(
                 list(command), stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=clean, start_new_session=True

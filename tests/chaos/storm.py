@@ -13,10 +13,12 @@ from chaos.processes import Process, wait_gone
 from chaos.report import Report
 from chaos.world import World
 
-ARMED_S = 6.0
-"""How long an armed engine may trade without reaching its crash point before it is killed anyway."""
-CALM_S = 2.0
-"""How long each engine may at least trade."""
+ARMED_S = 9.0
+"""How long an armed engine may go without reaching its crash point before it is killed anyway."""
+PROVOKE_S = 2.5
+"""How long after its start an engine that is armed with a rare point gets what brings it about; again and again."""
+READY_S = 8.0
+"""How long an act that needs a trading engine waits for one."""
 FENCED = ("fenced", "another process holds the shard")
 FORKED = "a confirmed trade was forked away"
 
@@ -35,6 +37,7 @@ class Storm:
         self._zombies: list[Process] = []
         self._heal: list[tuple[float, str]] = []
         self._runner = False
+        self._provoked_s = 0.0
 
     async def rage(self, *, trades: int, limit_s: float) -> None:
         """Go on until so many trades are filled, or the time is up."""
@@ -107,6 +110,10 @@ class Storm:
                 armed_too_long = time.monotonic() - self._started_s > ARMED_S + 25
             if armed_too_long:
                 await self._kill(engine, random=True)
+            elif self._point and time.monotonic() - max(self._started_s, self._provoked_s) > PROVOKE_S:
+                self._provoked_s = time.monotonic()
+                if (act := self._plan.provocation(self._point)) is not None:
+                    await self._perform(act)
             return
         if engine is not None and self._point and not self._died_of_something_else(engine):
             self.report.kills_at[self._point.partition("#")[0]] += 1
@@ -135,6 +142,16 @@ class Storm:
             self._point = ""
         await process.kill()
 
+    async def _trading(self) -> bool:
+        """Wait until the engine takes signals; False if it dies before, or takes too long."""
+        for _ in range(int(READY_S / 0.1)):
+            if self._engine is None or not self._engine.running:
+                return False
+            if '"READY"' in self._engine.log.read_text(errors="replace"):
+                return True
+            await asyncio.sleep(0.1)
+        return False
+
     # --- acts
     async def _perform(self, act: Act) -> None:
         kind = act.body.get("kind", act.kind) if act.kind == "node" else act.kind
@@ -145,7 +162,7 @@ class Storm:
             case "fork":
                 done = await self._fork(act)
             case "kill":
-                if self._engine is not None and time.monotonic() - self._started_s > CALM_S:
+                if self._engine is not None and await self._trading():
                     await self._kill(self._engine, random=True)
                     done = True
             case "zombie":
@@ -198,10 +215,10 @@ class Storm:
             self._heal.remove((due, fault_id))
             await self._world.unfault(fault_id)
 
-    async def _zombie(self, act: Act, *, stopped: Process | None = None) -> bool:
+    async def _zombie(self, act: Act) -> bool:
         """Stop the engine, start its successor, wake the old one beside it."""
-        old = stopped or self._engine
-        if old is None or not old.running or (stopped is None and time.monotonic() - self._started_s < CALM_S):
+        old = self._engine
+        if old is None or not await self._trading():
             return False
         old.send(signal.SIGSTOP)
         await self._start()
@@ -235,7 +252,7 @@ class Storm:
     async def _freeze(self, act: Act) -> bool:
         """Stop the engine inside a database transaction; the supervisor has to end it before a successor can write."""
         engine = self._engine
-        if engine is None or not engine.running:
+        if engine is None or not await self._trading():
             return False
         for _ in range(400):
             engine.send(signal.SIGSTOP)
@@ -255,7 +272,8 @@ class Storm:
         if self._engine is not None:
             await self._kill(self._engine, random=True)
         engine = await self._start(runner=True)
-        await asyncio.sleep(self._plan.between(3.0, 5.0))
+        await self._trading()
+        await asyncio.sleep(self._plan.between(0.2, 2.0))
         engine.child.kill()
         engine.child.wait(5)
         self.report.runners_killed += 1

@@ -1,0 +1,74 @@
+"""A storm's plan is repeatable, asks for nothing that localnet does not know, and a run that covered little fails."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from chaos.faults import NODE_FAULTS, PROCESS_ACTS, Act, Plan
+from chaos.minima import PER_TRADE, faults_of, shortfalls
+from chaos.report import Report
+
+from tradingbot_engine import crashpoint
+from tradingbot_engine.localnet.faults import parse_fault
+
+AUDIT = {"doubled": 0, "lost": 0, "phantom": 0, "open": 0}
+
+
+def _acts(seed: int, count: int = 400) -> list[Act]:
+    plan = Plan(seed, nodes=3, slot_ms=25)
+    return [plan.next_act() for _ in range(count)]
+
+
+def test_the_same_seed_breaks_the_same_things_in_the_same_order() -> None:
+    """Acts, pauses and crash points follow from the seed alone."""
+    assert _acts(7) == _acts(7)
+    assert _acts(7) != _acts(8)
+    one, two = Plan(7, nodes=3, slot_ms=25), Plan(7, nodes=3, slot_ms=25)
+    assert [(one.next_point(), one.pause_s()) for _ in range(50)] == [(two.next_point(), two.pause_s()) for _ in range(50)]
+
+
+def test_a_plan_deals_every_kind_of_fault_and_every_crash_point() -> None:
+    """Packs are shuffled, so nothing is left to luck for long."""
+    acts = _acts(3)
+    kinds = Counter(a.body["kind"] if a.kind == "node" else a.kind for a in acts)
+    assert set(kinds) == {*NODE_FAULTS, *PROCESS_ACTS, "fork", "halt", "blackout"}
+    plan = Plan(3, nodes=3, slot_ms=25)
+    points = [plan.next_point() for _ in range(60)]
+    assert {p.partition("#")[0] for p in points} == {"", *crashpoint.POINTS}
+
+
+def test_localnet_knows_every_fault_of_every_plan() -> None:
+    """A fault that localnet refuses would be coverage on paper."""
+    plan = Plan(1, nodes=3, slot_ms=25)
+    provoked = [a for p in crashpoint.POINTS if (a := plan.provocation(p)) is not None]
+    for act in [*_acts(1), *_acts(2), *provoked]:
+        body = dict(act.body)
+        if body.get("kind") == "snapshot":
+            body |= {"first_slot": 1, "last_slot": 2}
+        if body:
+            parse_fault(body)
+
+
+def test_a_run_that_covered_little_falls_short_of_every_minimum() -> None:
+    """Each minimum is felt on its own."""
+    full = Report(trades=600, audit=dict(AUDIT), kills_at_random=100)
+    for name in PER_TRADE:
+        if name != "kills":
+            setattr(full, name, 100)
+    assert shortfalls(full, wanted_trades=600) == []
+    for name in PER_TRADE:
+        less = Report(**{**vars(full), "kills_at_random" if name == "kills" else name: 0})
+        assert [line.partition(":")[0] for line in shortfalls(less, wanted_trades=600)] == [name]
+    assert shortfalls(full, wanted_trades=601)
+    long_run = Report(**{**vars(full), "trades": 6_000})
+    assert sum(line.startswith("no engine was killed at") for line in shortfalls(long_run, wanted_trades=1)) == len(
+        crashpoint.POINTS
+    )
+
+
+def test_every_broken_promise_is_a_fault_and_a_missing_audit_is_too() -> None:
+    """Doubled, lost, phantom, and trades that never end; no audit is no proof."""
+    assert faults_of(Report(audit=dict(AUDIT))) == []
+    for name in AUDIT:
+        assert len(faults_of(Report(audit=AUDIT | {name: 1}))) == 1
+    assert len(faults_of(Report())) == 3
