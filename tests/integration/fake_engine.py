@@ -116,6 +116,9 @@ def localnet():
     if TOLD.get("localnet_fails"):
         print("no port to be had", file=sys.stderr)
         leave(1)
+    if refused := TOLD.get("refuses"):
+        print(f"Error: {refused}: no time", file=sys.stderr)
+        leave(1)
     server = ThreadingHTTPServer(("127.0.0.1", int(option("--port") or 0)), Node)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_address[1]}"

@@ -255,6 +255,20 @@ def test_localnet_that_does_not_start_is_told_with_its_log(bench: Bench):
     assert "no port to be had" in err
 
 
+def test_a_recording_that_localnet_refuses_is_bad_input_and_not_remembered(bench: Bench):
+    """Exit code 2, told in localnet's words; a later audit wakes localnet as it last worked."""
+    assert finish(bench.run("--duration", "300ms"))[0] == 0
+    recording = bench.root / "bad.csv"
+    recording.write_text("no prices")
+    bench.tell(refuses=str(recording))
+    code, _, err = finish(bench.run("--replay", str(recording)))
+    assert code == 2
+    assert f"{recording}: no time" in err
+    bench.tell()
+    assert bench.call("audit", "--state-dir", str(bench.state)).returncode == 0
+    assert "--replay" not in bench.noted("runs", "localnet")[-1]["args"]
+
+
 def test_kill_9_of_the_runner_leaves_no_orphan_and_the_next_run_resumes(bench: Bench):
     """Engines notice; what did not is ended before a new engine starts. Wallet and money stay."""
     bench.tell(localnet_stays=True)

@@ -66,7 +66,7 @@ async def _with_localnet(state: StateDir, command: list[str]) -> int:
         began = localnet_command(options, state_dir=state.localnet, parent_pid=os.getpid(), port=None)
         child = Child.start("localnet", began, state=state, stdout=state.localnet_out)
         try:
-            line = await wait_for_line(child, state.localnet_out, log=state.log("localnet"))
+            line = await wait_for_line(child, state.localnet_out)
             return await asyncio.to_thread(_call, [*command, "--rpc", localnet_chain(line, {}).nodes[-1].url])
         finally:
             await child.end(patience_s=LOCALNET_END_S)

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 
 from tradingbot_operator.errors import Failed
-from tradingbot_operator.local.process import ENGINE, Child, how_it_ended, last_lines
+from tradingbot_operator.local.process import ENGINE, Child, how_it_ended
 from tradingbot_operator.local.state_dir import StateDir, write_private
 
 START_S = 60.0
@@ -71,7 +71,7 @@ async def ask_info(session: aiohttp.ClientSession, line: dict[str, Any]) -> dict
     return info if isinstance(info, dict) else {}
 
 
-async def wait_for_line(child: Child, out: Path, *, log: Path) -> dict[str, Any]:
+async def wait_for_line(child: Child, out: Path) -> dict[str, Any]:
     """
     Return what localnet announces in its first line of standard output.
 
@@ -84,9 +84,9 @@ async def wait_for_line(child: Child, out: Path, *, log: Path) -> dict[str, Any]
             return line
         if child.ended:
             code = await child.wait()
-            raise Failed(f"localnet did not start ({how_it_ended(code)}):\n{last_lines(log, count=5)}")
+            raise Failed(f"localnet did not start ({how_it_ended(code)}):\n{child.last_words()}")
         await asyncio.sleep(0.05)
-    raise Failed(f"localnet did not start within {START_S:g} s; log: {log}")
+    raise Failed(f"localnet did not start within {START_S:g} s; log: {child.log}")
 
 
 def announced(out: Path) -> dict[str, Any] | None:

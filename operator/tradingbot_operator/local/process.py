@@ -26,8 +26,8 @@ def child_environment() -> dict[str, str]:
 class Child:
     """A running child; `start` makes it."""
 
-    def __init__(self, role: str, process: "subprocess.Popen[bytes]", state: StateDir) -> None:
-        self.role, self._process, self._state = role, process, state
+    def __init__(self, role: str, process: "subprocess.Popen[bytes]", log: Path, log_from: int) -> None:
+        self.role, self.log, self._process, self._log_from = role, log, process, log_from
 
     @classmethod
     def start(cls, role: str, command: Sequence[str], *, state: StateDir, stdout: Path | None = None) -> "Child":
@@ -43,7 +43,9 @@ class Child:
             stdout: A file for its standard output, emptied first; absent: the log.
         """
         with contextlib.ExitStack() as files:
-            log = files.enter_context(state.log(role).open("ab"))
+            path = state.log(role)
+            log = files.enter_context(path.open("ab"))
+            log_from = log.tell()
             out = files.enter_context(stdout.open("wb")) if stdout else log
             process = subprocess.Popen(  # noqa: S603  # our own program; secrets travel in 0600 files
                 list(command),
@@ -54,11 +56,19 @@ class Child:
                 env=child_environment(),
             )
         state.record(role, process.pid)
-        return cls(role, process, state)
+        return cls(role, process, path, log_from)
 
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    def last_words(self, *, lines: int = 5, most_bytes: int = 4096) -> str:
+        """Return the end of what this very child logged, to be shown beside an error."""
+        with self.log.open("rb") as stream:
+            stream.seek(0, os.SEEK_END)
+            stream.seek(max(self._log_from, stream.tell() - most_bytes))
+            text = stream.read().decode(errors="replace")
+        return "\n".join(text.strip().splitlines()[-lines:])
 
     @property
     def ended(self) -> bool:
@@ -108,15 +118,3 @@ def how_it_ended(code: int) -> str:
     with contextlib.suppress(ValueError):
         return f"signal {signal.Signals(-code).name}"
     return f"signal {-code}"
-
-
-def last_lines(path: Path, *, count: int = 3, most_bytes: int = 4096) -> str:
-    """Return the end of a log, to be shown beside an error."""
-    try:
-        with path.open("rb") as stream:
-            stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - most_bytes))
-            text = stream.read().decode(errors="replace")
-    except OSError:
-        return ""
-    return "\n".join(text.strip().splitlines()[-count:])

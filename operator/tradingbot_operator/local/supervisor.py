@@ -26,7 +26,7 @@ from tradingbot_operator.local.audit import AUDIT_S, ask_audit
 from tradingbot_operator.local.board import Board
 from tradingbot_operator.local.chain import Chain, localnet_chain, same_time
 from tradingbot_operator.local.localnet import LocalnetOptions, ask_info, localnet_command, remember, wait_for_line
-from tradingbot_operator.local.process import ENGINE, Backoff, Child, how_it_ended, last_lines
+from tradingbot_operator.local.process import ENGINE, Backoff, Child, how_it_ended
 from tradingbot_operator.local.render import Places, Resolved, base_units, render, risk
 from tradingbot_operator.local.state_dir import StateDir, write_private
 from tradingbot_operator.local.summary import NO_PROOF
@@ -166,9 +166,13 @@ class Supervisor:
             port=port,
             engine=self._engine_command,
         )
-        remember(self._state, self._options)
         self._localnet = Child.start("localnet", command, state=self._state, stdout=self._state.localnet_out)
-        line = await wait_for_line(self._localnet, self._state.localnet_out, log=self._state.log("localnet"))
+        try:
+            line = await wait_for_line(self._localnet, self._state.localnet_out)
+        except Failed as error:
+            files = (self._options.replay, self._options.faults)
+            raise BadInput(str(error)) if any(file in str(error) for file in files if file) else error from None
+        remember(self._state, self._options)
         chain = localnet_chain(line, await ask_info(self._session, line))
         if self._chain is not None and same_time(self._chain.event_time, chain.event_time):
             chain = replace(chain, event_time=self._chain.event_time)
@@ -227,7 +231,7 @@ class Supervisor:
                 return
             log = self._state.log("engine")
             if code == BAD_SETTINGS:
-                raise BadInput(f"the engine refuses its settings:\n{last_lines(log, count=10)}")
+                raise BadInput(f"the engine refuses its settings:\n{self._engine.last_words(lines=10)}")
             self._board.engine_ended()
             self._board.restarts += 1
             pause_s = backoff.after(time.monotonic() - began)
