@@ -24,12 +24,12 @@ from tradingbot_engine.core.decide import decide
 from tradingbot_engine.core.ids import shard_of
 from tradingbot_engine.core.risk.tiers import utc_day
 from tradingbot_engine.core.state import CoreState, StrategyConfig
-from tradingbot_engine.desk import QUOTE_DECIMALS, Desk
+from tradingbot_engine.desk import Desk
 from tradingbot_engine.domain.events import Event, RiskChanged
 from tradingbot_engine.domain.portfolio import RiskState
 from tradingbot_engine.domain.tokens import Token
 from tradingbot_engine.domain.units import SOL_MINT, USDC_MINT
-from tradingbot_engine.errors import PermanentError, TemporaryError, WrongGenesis
+from tradingbot_engine.errors import PermanentError, WalletEmpty, WrongGenesis
 from tradingbot_engine.execution.live import LiveExecutor
 from tradingbot_engine.execution.paper import PaperExecutor
 from tradingbot_engine.execution.port import Executor
@@ -42,7 +42,7 @@ from tradingbot_engine.lifecycle import Lifecycle
 from tradingbot_engine.live import Live
 from tradingbot_engine.market.pools import build_feed
 from tradingbot_engine.market.port import Feed
-from tradingbot_engine.market.tokens import resolve_tokens
+from tradingbot_engine.market.tokens import QUOTE_DECIMALS, resolve_tokens
 from tradingbot_engine.market.wallet import read_wallet
 from tradingbot_engine.metrics import Metrics
 from tradingbot_engine.pipeline import Pipeline

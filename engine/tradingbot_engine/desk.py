@@ -17,10 +17,9 @@ from tradingbot_engine.domain.units import BPS_ONE, Mint, QuoteUnits
 from tradingbot_engine.ledger.port import ClaimLimits
 from tradingbot_engine.live import Live
 from tradingbot_engine.market.port import Feed
+from tradingbot_engine.market.tokens import QUOTE_DECIMALS
 from tradingbot_engine.settings import EngineSettings
 from tradingbot_engine.tally import Tally
-
-QUOTE_DECIMALS = {"SOL": 9, "USDC": 6}
 
 
 class Desk:

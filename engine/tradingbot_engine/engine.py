@@ -17,7 +17,14 @@ from tradingbot_engine.api.server import AdminServer, LiveSettings
 from tradingbot_engine.app import Outside, Wired, assemble, open_outside
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.domain.portfolio import Tier
-from tradingbot_engine.errors import EngineError, FatalError, LedgerUnavailable, PermanentError, TemporaryError
+from tradingbot_engine.errors import (
+    EngineError,
+    FatalError,
+    LedgerUnavailable,
+    PermanentError,
+    TemporaryError,
+    WalletEmpty,
+)
 from tradingbot_engine.lifecycle import Lifecycle, Phase
 from tradingbot_engine.live import Live
 from tradingbot_engine.metrics import Metrics
@@ -123,14 +130,16 @@ class Engine:
                 return None
             except LedgerUnavailable as error:
                 self._lifecycle.tell("LedgerUnavailable", str(error))
+            except WalletEmpty as error:
+                self._lifecycle.tell("WalletEmpty", str(error))
             except TemporaryError as error:
                 self._lifecycle.tell("NoEndpoint", str(error))
             except PermanentError as error:
                 self._lifecycle.tell("BadConfiguration", str(error), fatal=True)
                 return None
             else:
-                self._lifecycle.clear("LedgerUnavailable")
-                self._lifecycle.clear("NoEndpoint")
+                for reason in ("LedgerUnavailable", "WalletEmpty", "NoEndpoint"):
+                    self._lifecycle.clear(reason)
                 return result
             await self._clock.sleep(pause_s)
             pause_s = min(pause_s * 1.5, 10.0)

@@ -30,6 +30,10 @@ class Fenced(EngineError):
     """Another holder owns the shard now: stop the task, write nothing more under the old epoch."""
 
 
+class WalletEmpty(TemporaryError):
+    """The wallet holds nothing to trade with: fund it, and the bot goes on by itself."""
+
+
 class LedgerUnavailable(TemporaryError):
     """The ledger cannot be read or written now (locked, full disk, server away): nothing may be sent that is not journalled."""
 

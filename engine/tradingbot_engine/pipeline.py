@@ -9,6 +9,7 @@ The trade path, top to bottom:
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 
 import structlog
@@ -32,6 +33,8 @@ from tradingbot_engine.trades import Trades
 from tradingbot_engine.upkeep import BarKeeper
 
 _log = structlog.get_logger(__name__)
+
+_EVENTS_AT_ONCE = 32
 
 
 class Pipeline:
@@ -69,7 +72,7 @@ class Pipeline:
 
     async def decide_forever(self) -> None:
         """Market event → signal: the only caller of the pure core."""
-        while True:
+        for n in itertools.count(1):
             event = await self._events.get()
             for effect in decide(self._state, event):
                 match effect:
@@ -82,7 +85,7 @@ class Pipeline:
                         self._bars.keep(mint, bar)
                     case NoteRefusal(strategy, mint, reason, message):
                         self._tally.refused(strategy, mint, reason, message)
-            if self._events.empty():
+            if n % _EVENTS_AT_ONCE == 0:
                 await asyncio.sleep(0)  # a flood of events must not starve the trades in flight
 
     async def trade_forever(self) -> None:
@@ -121,8 +124,8 @@ class Pipeline:
         if claim.outcome is ClaimOutcome.REFUSED or claim.record is None:
             return self._refuse(signal, claim.reason, claim.message)
 
-        await self._book.refresh()
         self._trades.follow(claim.record, ownership)  # attempts → fill, by the same code as recovery
+        await self._book.refresh()
 
     def _refuse(self, signal: Signal, reason: str, message: str) -> None:
         """Nothing was sent: tell the strategy, so that it may wish again."""
