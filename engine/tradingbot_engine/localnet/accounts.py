@@ -2,50 +2,76 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from solders.account import Account
 from solders.pubkey import Pubkey
 from solders.system_program import ID as SYSTEM
 
 from tradingbot_engine.localnet.tokens import TOKEN_PROGRAMS, token_account
 
+Place = tuple[Literal["program", "token owner", "mint", "delegate"], Pubkey]
+
+
+def _places(account: Account | None) -> set[Place]:
+    if account is None or account.owner == SYSTEM:
+        return set()
+    places: set[Place] = {("program", account.owner)}
+    if account.owner in TOKEN_PROGRAMS and (token := token_account(account)) is not None:
+        places |= {("token owner", token.owner), ("mint", token.mint)}
+        if token.delegate is not None:
+            places.add(("delegate", token.delegate))
+    return places
+
 
 class AccountIndex:
     """
-    Candidates by program, token owner and mint.
+    Candidates by program, token owner, mint and delegate.
 
-    A key stays listed after it moved on, because views of older slots still need it; readers check the value they
-    read. `forget` drops it when no view can see it any more.
+    A key stays listed after it moved on, because views of older slots still need it, so readers check the value that
+    they read; `settle` drops it where no view can see it any more.
     """
 
     def __init__(self) -> None:
-        self._by_program: dict[Pubkey, dict[Pubkey, None]] = {}
-        self._by_token_owner: dict[Pubkey, dict[Pubkey, None]] = {}
-        self._by_mint: dict[Pubkey, dict[Pubkey, None]] = {}
-        self._by_delegate: dict[Pubkey, dict[Pubkey, None]] = {}
+        self._lists: dict[Place, dict[Pubkey, None]] = {}
+        self._listed: dict[Pubkey, set[Place]] = {}
 
     def add(self, key: Pubkey, account: Account | None) -> None:
         """List `key` under what it holds now."""
-        if account is None or account.owner == SYSTEM:
+        places = _places(account)
+        if not places:
             return
-        self._by_program.setdefault(account.owner, {})[key] = None
-        if account.owner in TOKEN_PROGRAMS and (token := token_account(account)) is not None:
-            self._by_token_owner.setdefault(token.owner, {})[key] = None
-            self._by_mint.setdefault(token.mint, {})[key] = None
-            if token.delegate is not None:
-                self._by_delegate.setdefault(token.delegate, {})[key] = None
+        listed = self._listed.setdefault(key, set())
+        for place in places - listed:
+            self._lists.setdefault(place, {})[key] = None
+            listed.add(place)
+
+    def settle(self, key: Pubkey, account: Account | None) -> None:
+        """Unlist `key` from everything but what it holds now: all views see this value."""
+        listed = self._listed.get(key)
+        if listed is None:
+            return
+        for place in listed - _places(account):
+            listed.discard(place)
+            members = self._lists[place]
+            del members[key]
+            if not members:
+                del self._lists[place]
+        if not listed:
+            del self._listed[key]
 
     def of_program(self, program: Pubkey) -> list[Pubkey]:
         """Keys that are or were owned by `program`."""
-        return list(self._by_program.get(program, ()))
+        return list(self._lists.get(("program", program), ()))
 
     def of_token_owner(self, owner: Pubkey) -> list[Pubkey]:
         """Token accounts that are or were of `owner`."""
-        return list(self._by_token_owner.get(owner, ()))
+        return list(self._lists.get(("token owner", owner), ()))
 
     def of_mint(self, mint: Pubkey) -> list[Pubkey]:
         """Token accounts that hold or held `mint`."""
-        return list(self._by_mint.get(mint, ()))
+        return list(self._lists.get(("mint", mint), ()))
 
     def of_delegate(self, delegate: Pubkey) -> list[Pubkey]:
         """Token accounts that are or were delegated to `delegate`."""
-        return list(self._by_delegate.get(delegate, ()))
+        return list(self._lists.get(("delegate", delegate), ()))

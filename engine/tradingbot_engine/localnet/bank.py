@@ -420,7 +420,8 @@ class Bank:
         if keep <= 0:
             return
         oldest = min([self.blocks[keep].slot, *self._pins.values()])
-        self.journal.prune(oldest)
+        for key in self.journal.prune(oldest):
+            self.index.settle(key, self.vm.account(key))
         if self._store is not None and keep >= 64:  # in steps: deleting from the front moves the list
             for block in self.blocks[:keep]:
                 for record in block.records:

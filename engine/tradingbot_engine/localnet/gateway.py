@@ -8,14 +8,14 @@ import orjson
 from aiohttp import web
 from pydantic import ValidationError
 
-from tradingbot_engine.localnet.faults import FaultRefused, parse_fault
+from tradingbot_engine.localnet.faults import FaultRefused, fault_schema, parse_fault
 
 if TYPE_CHECKING:
     from tradingbot_engine.localnet.cluster import Cluster
 
 
 class Gateway:
-    """`/localnet/faults` (POST, GET, DELETE) and `/localnet/info`."""
+    """`/localnet/faults` (POST, GET, DELETE; `/schema` tells what there is) and `/localnet/info`."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -24,6 +24,7 @@ class Gateway:
         """Add the routes to the gateway's application."""
         app.router.add_get("/localnet/info", self._info)
         app.router.add_get("/localnet/faults", self._list)
+        app.router.add_get("/localnet/faults/schema", self._schema)
         app.router.add_post("/localnet/faults", self._add)
         app.router.add_delete("/localnet/faults", self._clear)
         app.router.add_delete("/localnet/faults/{id}", self._remove)
@@ -51,6 +52,9 @@ class Gateway:
 
     async def _list(self, request: web.Request) -> web.Response:
         return _json([outcome.as_json() for outcome in self._cluster.faults.active()])
+
+    async def _schema(self, request: web.Request) -> web.Response:
+        return _json(fault_schema())
 
     async def _add(self, request: web.Request) -> web.Response:
         try:

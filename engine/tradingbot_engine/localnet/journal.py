@@ -55,8 +55,9 @@ class Journal:
                 if not versions:
                     del self._versions[key]
 
-    def prune(self, slot: int) -> None:
-        """Forget the versions that only views older than `slot` would need."""
+    def prune(self, slot: int) -> list[Pubkey]:
+        """Forget the versions that only views older than `slot` would need; returns the keys that have none left."""
+        settled = []
         for old in [s for s in self._changed if s <= slot]:
             for key in self._changed.pop(old):
                 versions = self._versions[key]
@@ -64,3 +65,5 @@ class Journal:
                     versions.pop(0)
                 if not versions:
                     del self._versions[key]
+                    settled.append(key)
+        return settled

@@ -273,6 +273,18 @@ def test_a_closed_account_is_gone_and_a_fork_brings_it_back(bank: Bank, wallet: 
     assert lamports(bank, left.pubkey()) == SOL
 
 
+def test_a_closed_account_leaves_the_index_once_no_view_can_see_it(bank: Bank) -> None:
+    """The index is bounded by the accounts that exist in some view."""
+    key, owner = Keypair().pubkey(), Keypair().pubkey()
+    bank.set_account(key, Account(SOL, b"data", owner, False, 0))
+    bank.tick(2)
+    bank.set_account(key, None)
+    bank.tick(2)
+    assert bank.index.of_program(owner) == [key]
+    bank.tick(700)
+    assert bank.index.of_program(owner) == []
+
+
 def test_market_time_follows_the_slot() -> None:
     """Event time = origin + slots × milliseconds, and the SVM's clock says the same."""
     bank = Bank(origin_ms=1_700_000_000_000, ms_per_slot=4000)

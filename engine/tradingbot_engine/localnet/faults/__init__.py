@@ -1,6 +1,13 @@
 """Faults that production has, on purpose and on demand: per node, per method, and for the bank."""
 
-from tradingbot_engine.localnet.faults.models import BankFault, Fault, NodeFault, parse_fault, parse_faults
+from tradingbot_engine.localnet.faults.models import (
+    BankFault,
+    Fault,
+    NodeFault,
+    fault_schema,
+    parse_fault,
+    parse_faults,
+)
 from tradingbot_engine.localnet.faults.node import NodeFaults
 from tradingbot_engine.localnet.faults.registry import FaultRefused, Faults
 
@@ -11,6 +18,7 @@ __all__ = [
     "Faults",
     "NodeFault",
     "NodeFaults",
+    "fault_schema",
     "parse_fault",
     "parse_faults",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
@@ -204,6 +204,11 @@ _MANY: TypeAdapter[list[NodeFault | BankFault]] = TypeAdapter(list[Fault])
 def parse_fault(value: object) -> NodeFault | BankFault:
     """Validate one fault; raises pydantic.ValidationError."""
     return _ONE.validate_python(value)
+
+
+def fault_schema() -> dict[str, Any]:
+    """JSON schema of a fault."""
+    return _ONE.json_schema()
 
 
 def parse_faults(value: object) -> list[NodeFault | BankFault]:

@@ -81,10 +81,10 @@ def send_transaction(node: Node, params: list[Any]) -> Any:
     skip = flag(options, "skipPreflight")
     level = commitment(options, "finalized", "preflightCommitment")
     verified = False
+    slot = node.view.slot(level)
+    if least is not None and slot < unsigned(least):
+        raise min_context_slot(slot)
     if not skip:
-        slot = node.view.slot(level)
-        if least is not None and slot < unsigned(least):
-            raise min_context_slot(slot)
         node.faults.check_health()
         if not signatures_are_good(transaction):
             raise signature_failed()
