@@ -20,27 +20,45 @@ from tradingbot_engine.core.proof import (
     StatusAnswer,
 )
 from tradingbot_engine.domain.units import BlockHeight, Signature, Slot
+from tradingbot_engine.rpc.decode import BlockSignatures
 from tradingbot_engine.rpc.errors import DataMissing, SlotSkipped
 from tradingbot_engine.rpc.methods import Rpc
 
-MAX_WITNESS_BLOCKS = 12
-"""How many blocks are looked into for a witness before giving up until later: empty blocks have none."""
+MAX_WITNESS_BLOCKS = 64
+"""How many blocks are looked into for a witness at one time: on a quiet chain most have no signature."""
+WITNESS_SLOTS = 200
+"""A witness older than this is not used again: the bank that answers must still hold its status (300 slots)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """A signature of a finalized block, and the block's height."""
+    """A signature of a finalized block, with the block's place."""
 
     signature: Signature
+    slot: Slot
     block_height: BlockHeight
 
 
+@dataclass(slots=True)
+class _Scan:
+    """How far one provider's finalized blocks were looked through, and the youngest witness found there."""
+
+    slot: Slot = -1
+    witness: Witness | None = None
+
+
 class EvidenceGatherer:
-    """Asks nodes about one attempt; holds nothing but the sequence of its readings. Raises `RpcError`."""
+    """
+    Asks nodes about attempts. Raises `RpcError`.
+
+    Holds nothing about any attempt: only the sequence of its readings and, by provider, the youngest witness, since the
+    same one serves every attempt whose L is below it.
+    """
 
     def __init__(self, rpc: Rpc) -> None:
         self._rpc = rpc
         self._order = itertools.count(1)
+        self._scans: dict[str, _Scan] = {}
 
     async def status(self, signature: Signature, *, provider: str, history: bool = True) -> StatusAnswer:
         """Ask `provider` for the attempt's status: a positive answer may come from anywhere, history included."""
@@ -73,18 +91,30 @@ class EvidenceGatherer:
         return HeightReading(info.slot, info.block_height, next(self._order))
 
     async def _witness(self, rpc: Rpc, height: HeightReading, above: BlockHeight) -> Witness | None:
-        for slot in range(height.slot, max(-1, height.slot - MAX_WITNESS_BLOCKS), -1):
-            try:
-                block = (await rpc.get_block_signatures(slot)).result
-            except (SlotSkipped, DataMissing):
-                continue
+        scan = self._scans.setdefault(rpc.provider or "", _Scan())
+        if scan.slot > height.slot:
+            scan.slot, scan.witness = -1, None  # the node went back: a reset chain, or another node behind the name
+        for slot in range(height.slot, max(scan.slot, height.slot - MAX_WITNESS_BLOCKS), -1):
+            block = await self._block(rpc, slot)
             if block is None or block.block_height is None:
                 continue
-            if block.block_height <= above:
-                return None  # deeper blocks are lower still
             if block.signatures:
-                return Witness(block.signatures[0], block.block_height)
-        return None
+                scan.witness = Witness(block.signatures[0], slot, block.block_height)
+                break
+            if block.block_height <= above:
+                break  # deeper blocks are lower still
+        scan.slot = height.slot
+        known = scan.witness
+        if known is None or known.block_height <= above or known.slot < height.slot - WITNESS_SLOTS:
+            return None
+        return known
+
+    @staticmethod
+    async def _block(rpc: Rpc, slot: Slot) -> BlockSignatures | None:
+        try:
+            return (await rpc.get_block_signatures(slot)).result
+        except (SlotSkipped, DataMissing):
+            return None
 
     async def _ask(self, rpc: Rpc, signature: Signature, witness: Witness | None, *, history: bool) -> StatusAnswer:
         order = next(self._order)  # taken before asking: what was asked earlier proves less, never more
