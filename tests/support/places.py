@@ -15,6 +15,7 @@ from support.ledgers import NOW_MS
 from tradingbot_engine.clock import ManualClock
 from tradingbot_engine.ledger.factory import open_ledger
 from tradingbot_engine.ledger.port import Ledger
+from tradingbot_engine.ledger.schema import metadata
 from tradingbot_engine.settings import LedgerSettings
 
 _numbers = itertools.count(1)
@@ -90,11 +91,22 @@ async def sqlite_place(folder: Path) -> AsyncIterator[Place]:
         await place.close()
 
 
+_spare: dict[int, list[str]] = {}
+_WIPE = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    *(f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables)),
+)
+
+
 @asynccontextmanager
 async def postgres_place(server: postgres.Server) -> AsyncIterator[Place]:
-    name = await new_database(server)
+    """An empty ledger's database; emptied afterwards for the next test, which is far quicker than a new one."""
+    spare = _spare.setdefault(server.pid, [])
+    name = spare.pop() if spare else await new_database(server)
     place = Place(LedgerSettings.model_validate({"url": server.url(name)}), "postgres", server=server)
     try:
         yield place
     finally:
-        await place.close()  # the database goes away with its server: dropping it would cost a checkpoint
+        await place.close()
+        await run_sql(server, *_WIPE, database=name)
+        spare.append(name)
