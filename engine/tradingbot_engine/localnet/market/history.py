@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 
 from tradingbot_engine.domain.events import BAR_MS, Bar
@@ -35,14 +35,8 @@ def extend(bar: Bar | None, sample: Sample) -> tuple[list[Bar], Bar]:
     start_ms = sample.at_ms - sample.at_ms % BAR_MS
     price = sample.price
     if bar is not None and start_ms <= bar.start_ms:
-        grown = replace(
-            bar,
-            high=max(bar.high, price),
-            low=min(bar.low, price),
-            close=price,
-            volume=bar.volume + sample.volume,
-            quote_reserve=sample.quote_reserve,
-        )
+        high, low = max(bar.high, price), min(bar.low, price)
+        grown = Bar(bar.start_ms, bar.open, high, low, price, bar.volume + sample.volume, sample.quote_reserve)
         return [], grown
     fresh = Bar(start_ms, price, price, price, price, sample.volume, sample.quote_reserve)
     if bar is None:
