@@ -297,7 +297,7 @@ async def _adopt(outside: Outside, settings: EngineSettings) -> BotRecord:
         spendable = lamports - settings.risk.fee_reserve_lamports if quote_mint == SOL_MINT else quote
         capital = settings.risk.capital or max(0, spendable)
     if capital <= 0 and not await _known(outside.ledger):
-        raise TemporaryError(
+        raise WalletEmpty(
             f"the wallet {settings.wallet.address} holds no {settings.market.quote} to trade with; fund it"
         )
     now_ms = outside.clock.now_ms()
