@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import exp
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,31 @@ def test_market_that_died_before_its_genesis_was_final_is_born_again(tmp_path: P
     assert second.origin_ms == MINUTE + 10**9
     assert len(second.histories[second.world.pools[0].address].bars()) >= 1500
     second.close()
+
+
+def test_market_that_returns_with_another_scenario_goes_on_from_where_prices_are() -> None:
+    """A new path is reached within half an hour of the market, not by a jump that a strategy would take for a signal."""
+    bank = Bank(ms_per_slot=24_000.0, origin_ms=MINUTE)
+    first = Market(bank, seed=3, scenario="Viral")
+    first.open()
+    bank.tick(67)
+    first.trading = False
+    before = {pool.address: first.histories[pool.address].latest() for pool in first.world.pools}
+    second = Market(bank, seed=3, scenario="Calm")
+    second.open()
+    reference = second._paths(Birth(3, (), 0))
+    bank.tick(1)
+    for pool in second.world.pools:
+        now, then = second.histories[pool.address].latest(), before[pool.address]
+        assert now is not None
+        assert then is not None
+        assert now.price == pytest.approx(then.price, rel=0.01)
+    bank.tick(80)
+    minutes = (bank.clock.at_ms(bank.slot) - second.origin_ms) / 60_000
+    pool = next(pool for pool in second.world.pools if (pool.base.symbol, pool.quote.symbol) == ("BONK", "USDC"))
+    sample = second.histories[pool.address].latest()
+    assert sample is not None
+    assert sample.price == pytest.approx(2e-5 * exp(reference[pool.base.mint].log_price(minutes)), rel=0.006)
 
 
 def test_tokens_are_at_their_mainnet_addresses_with_their_decimals() -> None:

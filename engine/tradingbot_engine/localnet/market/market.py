@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import log
 from pathlib import Path
 
 import structlog
@@ -15,7 +16,7 @@ from solders.transaction import VersionedTransaction
 
 from tradingbot_engine.domain.events import Bar
 from tradingbot_engine.domain.units import BaseUnits, Slot, UnixMs
-from tradingbot_engine.localnet.market import instructions
+from tradingbot_engine.localnet.market import amm, instructions
 from tradingbot_engine.localnet.market.accounts import associated
 from tradingbot_engine.localnet.market.birth import born_bars
 from tradingbot_engine.localnet.market.history import History
@@ -24,15 +25,15 @@ from tradingbot_engine.localnet.market.ports import Bank
 from tradingbot_engine.localnet.market.prices import PriceApi
 from tradingbot_engine.localnet.market.replay import Recording, recorded_paths
 from tradingbot_engine.localnet.market.routes import hop_accounts
+from tradingbot_engine.localnet.market.scenario import Eased, Pegged, Scenario, path_of, path_of_sol
 from tradingbot_engine.localnet.market.scenario import Path as PricePath
-from tradingbot_engine.localnet.market.scenario import Pegged, Scenario, path_of, path_of_sol
 from tradingbot_engine.localnet.market.store import Birth, MarketStore
 from tradingbot_engine.localnet.market.tokens import SOL, USDC, listed
 from tradingbot_engine.localnet.market.traders import Action, Crowd, Withdrawal
 from tradingbot_engine.localnet.market.web_api import Gate, SwapFaults
 from tradingbot_engine.localnet.market.world import lay_out, reserves, write_genesis
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 TRANSACTIONS_PER_SLOT = 48
 
@@ -101,7 +102,8 @@ class Market:
             birth = Birth(birth.seed, birth.tokens, bank.clock.at_ms(bank.slot))
             write_genesis(self.world, bank)
         self.origin_ms: UnixMs = birth.origin_ms
-        self._crowd = Crowd(self.world, self._paths(birth), self._transactions_per_slot)
+        paths = self._paths(birth)
+        self._crowd = Crowd(self.world, paths if is_new else self._eased(paths), self._transactions_per_slot)
         now_ms = bank.clock.at_ms(bank.slot)
         kept = self._store.bars_before(now_ms) if self._store and not is_new else {}
         born = self._born() if len(kept) < len(self.world.pools) else []
@@ -130,6 +132,19 @@ class Market:
             paths.update(recorded_paths(self._replay, [token.mint for token in moved], seed=birth.seed))
             paths[SOL.mint] = Pegged()  # so that a token moves alike against SOL and USDC
         return paths
+
+    def _eased(self, paths: Mapping[Pubkey, PricePath]) -> Mapping[Pubkey, PricePath]:
+        """Start the paths where the prices are: another scenario than before is no reason for a jump."""
+        minutes = (self._bank.clock.at_ms(self._bank.slot) - self.origin_ms) / 60_000
+        eased = dict(paths)
+        for pool in self.world.pools:
+            base, quote = reserves(self._bank, pool)
+            if pool.quote == USDC and base and quote:
+                usd = amm.price(base, quote, pool.base.decimals, pool.quote.decimals)
+                path = paths[pool.base.mint]
+                offset = log(usd / pool.base.opening_usd) - path.log_price(minutes)
+                eased[pool.base.mint] = Eased(path, offset, minutes)
+        return eased
 
     def _born(self) -> list[list[Bar]]:
         clock, slot = self._bank.clock, self._bank.slot
@@ -191,7 +206,7 @@ class Market:
         result = self._bank.execute(VersionedTransaction(message, [signer]), verified=True)  # signed here, just now
         if result.err is not None:
             self.failed_trades += 1
-            log.warning("trader failed", pool=str(action.pool.address), error=str(result.err))
+            logger.warning("trader failed", pool=str(action.pool.address), error=str(result.err))
 
     def _instruction(self, action: Action) -> tuple[Keypair, Instruction]:
         pool = action.pool

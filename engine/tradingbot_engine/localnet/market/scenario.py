@@ -227,6 +227,29 @@ class Pegged:
         return None
 
 
+EASING_MINUTES = 30.0
+
+
+@dataclass(frozen=True)
+class Eased:
+    """Another path, reached from where the price is: what lies between them fades within half an hour."""
+
+    path: Path
+    offset: float
+    """Log price at the start, less what the path says then."""
+    since_minutes: float
+
+    def log_price(self, minutes: float) -> float:
+        faded = (minutes - self.since_minutes) / EASING_MINUTES
+        return self.path.log_price(minutes) + self.offset * max(0.0, 1.0 - max(0.0, faded))
+
+    def mood(self, minutes: float) -> Mood:
+        return self.path.mood(minutes)
+
+    def rug_minute(self) -> float | None:
+        return self.path.rug_minute()
+
+
 def path_of(scenario: Scenario, *, seed: int, symbol: str, index: int) -> Path:
     """Return the fate of token number `index` (0 is the first that is not a stable coin)."""
     calm = Calm(f"{seed}/{symbol}")
