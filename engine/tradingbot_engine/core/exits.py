@@ -133,9 +133,7 @@ def take_risk(state: CoreState, event: RiskChanged) -> list[Effect]:
     """Follow the bot's tier and capital; EMERGENCY asks for the close of everything at once."""
     risk = event.risk
     state.order_quote = int(risk.capital * state.max_position_percent / 100) if risk.capital > 0 else None
-    entered = risk.tier is Tier.EMERGENCY and (
-        state.tier is not Tier.EMERGENCY or risk.tier_since_ms != state.tier_since_ms
-    )
+    entered = risk.tier is Tier.EMERGENCY and state.tier is not Tier.EMERGENCY
     left = state.tier is Tier.EMERGENCY and risk.tier is not Tier.EMERGENCY
     state.tier, state.tier_since_ms = risk.tier, risk.tier_since_ms
     effects: list[Effect] = []

@@ -92,6 +92,30 @@ def test_a_late_tick_of_the_present_minute_widens_the_bar_but_is_not_its_close()
     assert (made.open, made.high, made.low, made.close, made.volume) == (2.0, 4.0, 2.0, 2.0, 3)
 
 
+def test_a_tick_of_an_older_slot_is_late_whatever_its_time():
+    """A node that lags behind tells an old price now: the slot says which is newer."""
+    market = Market().ready().play([tick(START_MS, 1.0, slot=500)]).hold(entry_price=1.0)
+    market.tell(tick(START_MS + 1000, 0.1, slot=499))
+    assert market.signals == []
+    market.tell(ClockTick(START_MS + BAR_MS))
+    assert [(b.low, b.close) for b in market.bars] == [(0.1, 1.0)]
+    assert market.state.tokens[MINT].late_ticks == 1
+
+
+def test_the_last_write_in_a_slot_wins():
+    """Several notifications of one slot are one price: the last."""
+    market = Market().play([tick(START_MS, 1.0, slot=500), tick(START_MS, 2.0, slot=500), ClockTick(START_MS + BAR_MS)])
+    assert [(b.open, b.close) for b in market.bars] == [(1.0, 2.0)]
+
+
+def test_missing_minutes_are_asked_for_only_where_there_is_a_past():
+    """Of an unknown token, or before the first minute is over, nothing is missing."""
+    market = Market().play([tick(START_MS, 1.0), ClockTick(START_MS + BAR_MS)])
+    assert market.state.missing_minutes("unknown", 5) == []
+    assert market.state.missing_minutes(MINT, 2) == [START_MS - BAR_MS]
+    assert Market().state.missing_minutes(MINT, 5) == []
+
+
 def test_a_late_tick_sells_nothing():
     """An exit is decided by the newest price, not by one that is over."""
     market = Market().ready().play([tick(START_MS + 9_000, 1.0)]).hold(entry_price=1.0)
@@ -176,7 +200,8 @@ def test_unsound_history_is_left_out(unsound):
 
 def test_a_window_is_there_only_if_every_minute_is():
     """One hole makes a window None, wherever the ring's end happens to lie."""
-    for minute in (0, 7, RING_MINUTES - 3, 3 * RING_MINUTES + 2):
+    to_the_end = -(START_MS // BAR_MS) % RING_MINUTES
+    for minute in (0, 7, to_the_end - 6, to_the_end - 3, to_the_end, to_the_end + RING_MINUTES - 1):
         ring = BarRing()
         for i in range(6):
             ring.put(bar(minute + i, close=float(i + 1), volume=i))

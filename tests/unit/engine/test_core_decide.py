@@ -170,6 +170,17 @@ def test_an_exit_is_asked_for_once_and_then_waited_for():
     assert len(market.signals) == 1
 
 
+def test_one_position_s_wish_does_not_ask_again_for_another_s():
+    """A refused exit of one strategy is asked for at every tick; that of the other waits for its own answer."""
+    market = held()
+    market.hold(id_="p2", strategy="reversion", entry_price=1.0)
+    market.tell(fall(START_MS + 1000))
+    assert sorted(s.position_id or "" for s in market.signals) == ["p1", "p2"]
+    market.tell(SignalSettled("momentum", MINT, Purpose.EXIT, taken=False))
+    market.play(fall(START_MS + 1000 * i) for i in range(2, 5))
+    assert [s.position_id for s in market.signals[2:]] == ["p1"]
+
+
 def test_no_exit_is_asked_for_while_one_is_under_way():
     """`exit_open` of the ledger's row silences every kind of exit, a time exit included."""
     market = held()
