@@ -296,6 +296,23 @@ async def test_open_websockets_fall_silent_or_end_with_the_node(net: Net) -> Non
             assert (await socket.receive()).type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSE)
 
 
+async def test_a_subscriber_is_told_what_a_fork_took_back(net: Net) -> None:
+    """The account's value on the surviving chain is news, although no transaction there changed it."""
+    payment = net.payment()
+    to = payment.message.account_keys[1]
+    async with net.session.ws_connect(net.cluster.nodes[0].websocket_url) as socket:
+        options = {"commitment": "processed", "encoding": "base64"}
+        await socket.send_json({"jsonrpc": "2.0", "id": 1, "method": "accountSubscribe", "params": [str(to), options]})
+        assert "result" in await socket.receive_json()
+        await net.send(0, payment)
+        net.bank.tick()
+        assert (await socket.receive_json())["params"]["result"]["value"]["lamports"] == SOL
+        await net.fault(kind="fork", slots=1)
+        net.bank.tick()
+        notified = (await socket.receive_json())["params"]["result"]
+        assert (notified["value"]["lamports"], notified["context"]["slot"]) == (0, net.bank.slot)
+
+
 async def test_every_block_holds_a_signature_that_can_witness_its_chain(net: Net) -> None:
     """As votes do on a real chain: whoever needs a finalized signature finds one in any block."""
     finalized = (await net.call(1, "getSlot"))["result"]
