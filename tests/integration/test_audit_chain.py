@@ -5,13 +5,17 @@ from __future__ import annotations
 import pytest
 import pytest_asyncio
 from audit_stage import BONK, LedgerFile, memo, new_id, staged
+from pydantic import SecretStr
 from solders.keypair import Keypair
 
 from tradingbot_engine.audit.audit import WrongLedger, run_audit
 from tradingbot_engine.audit.books import LedgerUnreadable
 from tradingbot_engine.audit.walk import ChainUnreadable, WrongChain
 from tradingbot_engine.clock import SystemClock
+from tradingbot_engine.localnet.cluster import Cluster
 from tradingbot_engine.localnet.faults import parse_fault
+from tradingbot_engine.rpc.pool import RpcPool
+from tradingbot_engine.settings import EndpointSettings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -26,7 +30,8 @@ async def chain():
 async def bot(chain, tmp_path):
     """A funded wallet and its empty ledger."""
     key = await chain.wallet()
-    return key, LedgerFile(tmp_path / "ledger.sqlite", chain, key)
+    yield key, LedgerFile(tmp_path / "ledger.sqlite", chain, key)
+    chain.cluster.faults.clear()
 
 
 async def audited(chain, ledger, *nodes, **options):
@@ -244,6 +249,55 @@ async def test_what_landed_and_is_still_waited_for_is_open_not_lost(chain, bot):
     document, report = await audited(chain, ledger)
     assert verdict(document) == CLEAN | {"filled": 2, "open": 3}
     assert report.exit_code == 0
+
+
+async def test_a_provisional_fill_with_other_amounts_is_open_not_lost(chain, bot):
+    """It may be of a fork that is gone; what the ledger calls final must agree, what it still follows need not."""
+    key, ledger = bot
+    intent = new_id()
+    await ledger.done(intent, await chain.trade(key, intent), state="CONFIRMED", finalized=False)
+    ledger.execute("UPDATE fills SET quote_delta = quote_delta - 1, slot = slot - 1")
+    document, report = await audited(chain, ledger)
+    assert verdict(document) == CLEAN | {"filled": 1, "open": 1}
+    ledger.execute("UPDATE intents SET state = 'DONE'")
+    document, report = await audited(chain, ledger)
+    assert (document["lost"], report.exit_code) == (1, 1)
+
+
+async def test_a_node_on_a_dead_fork_is_not_asked_and_alone_proves_nothing(chain, bot):
+    """Nothing is ever final there: what the ledger has beyond its last finalized slot is no phantom, the node is behind."""
+    key, ledger = bot
+    intent = new_id()
+    chain.cluster.faults.add(parse_fault({"kind": "dead_fork", "nodes": [1]}))
+    chain.settle()
+    await ledger.done(intent, await chain.trade(key, intent))
+    document, report = await audited(chain, ledger, 1, 0)
+    assert verdict(document) == CLEAN | {"filled": 1}
+    assert report.node == "node-0"
+    document, report = await audited(chain, ledger, 1)
+    assert (document["verdict"], report.exit_code) == ("incomplete", 4)
+    assert any("the node is behind" in f["message"] for f in document["findings"])
+
+
+async def test_nodes_that_disagree_about_a_final_block_are_outvoted_or_prove_nothing(chain, bot):
+    """Two against one: the majority is asked. One against one: nobody knows."""
+    _, ledger = bot
+    async with Cluster(nodes=2, slot_ms=0, finalize_depth=4) as other:
+        other.bank.tick(max(0, chain.cluster.bank.slot - other.bank.slot) + 30)
+        urls = [chain.cluster.nodes[0].http_url, other.nodes[0].http_url]
+        with pytest.raises(ChainUnreadable, match="disagree"):
+            await audited_at(ledger, *urls)
+        document, report = await audited_at(ledger, *urls, chain.cluster.nodes[1].http_url)
+        assert (document["verdict"], report.node) == ("proven", "node-0")
+        with pytest.raises(WrongChain):
+            await audited_at(ledger, *urls, other.nodes[1].http_url)
+
+
+async def audited_at(ledger, *urls):
+    endpoints = [EndpointSettings(name=f"node-{i}", url=SecretStr(url)) for i, url in enumerate(urls)]
+    async with RpcPool(endpoints, request_timeout_s=5, max_in_flight=8, clock=SystemClock()) as rpc:
+        report = await run_audit(rpc=rpc, ledger=ledger.path, clock=SystemClock())
+    return report.document(), report
 
 
 async def test_transactions_without_marks_are_unprovable(chain, bot):

@@ -53,14 +53,19 @@ async def run_audit(
     walked = await walker.walk(genesis_hash=before.genesis_hash or None, needed_slot=before.oldest_slot)
     # Read again after the chain: a transaction that was finalized by then must be in it (or be waited for).
     books = await read_books(ledger)
-    transactions = list(walked.transactions)
+    transactions, gaps = list(walked.transactions), list(walked.gaps)
     for signature in sorted(missing(transactions, books)):
         found = await walker.find(signature)
-        # Settled after the walk began, or kept back by the node that lists: either way it is on chain.
-        transactions += [found] if found is not None else []
+        if found is not None:
+            transactions.append(found)  # settled after the walk began, or kept back by the node that lists
+        elif books.slot_of(signature) > walked.finalized_slot:
+            gaps.append(
+                f"the node's finalized slot is {walked.finalized_slot}, but the ledger has {signature} "
+                f"in slot {books.slot_of(signature)}: the node is behind"
+            )
     comparison = compare(transactions, books)
-    verdict = verdict_of(comparison, marked=marked, gaps=walked.gaps)
-    comparison = replace(comparison, findings=(*comparison.findings, *gap_findings(walked.gaps)))
+    verdict = verdict_of(comparison, marked=marked, gaps=gaps)
+    comparison = replace(comparison, findings=(*comparison.findings, *gap_findings(gaps)))
     slots = f"slots {walked.first_available} to {walked.finalized_slot}"
     return Report(books.bot, books.wallet, verdict, comparison, node=walked.provider, slots=slots)
 

@@ -90,6 +90,11 @@ class Books:
         """The slot from which on the chain's history is needed: that of the oldest attempt's blockhash."""
         return min((attempt.blockhash_slot for attempt in self.attempts.values()), default=None)
 
+    def slot_of(self, signature: Signature) -> Slot:
+        """Return the slot in which the ledger says a transaction landed; 0 if it does not say."""
+        fill, attempt = self.fills.get(signature), self.attempts.get(signature)
+        return fill.slot if fill is not None else (attempt.landed_slot or 0) if attempt is not None else 0
+
 
 _BOT = "SELECT name, wallet, genesis_hash, quote_mint, paper FROM bots"
 _INTENTS = "SELECT id, state, side, mint, strategy, attempt FROM intents"

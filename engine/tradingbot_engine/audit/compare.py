@@ -167,11 +167,13 @@ def _landed(mark: IntentId, transaction: Landed, books: Books) -> Iterator[Findi
     fill = books.fills.get(transaction.signature)
     if intent.state not in ("DONE", "CONFIRMED") and not _still_open(intent, transaction, books):
         yield _lost(mark, transaction, f"succeeded on chain, but the ledger says {intent.state}")
+    elif _still_open(intent, transaction, books) and (fill is None or not fill.finalized):
+        return  # a provisional fill may be of a fork that is gone; following the intent to its end replaces it
     elif fill is not None and not fill.paper:
         differences = list(_differences(fill, transaction, intent, books.quote_mint))
         if differences:
             yield _lost(mark, transaction, "the ledger has other amounts: " + "; ".join(differences))
-    elif not _still_open(intent, transaction, books):
+    else:
         yield _lost(mark, transaction, f"succeeded on chain, the ledger says {intent.state} but has no fill")
 
 
