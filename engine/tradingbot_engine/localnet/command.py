@@ -111,6 +111,8 @@ async def _main(
             await _until_stopped(cluster, stop, parent_pid)
     except FaultRefused as error:
         raise click.ClickException(f"{faults_file}: {error}") from error
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"cannot listen: {error}") from error
     finally:

@@ -36,7 +36,7 @@ _SCHEMA_VERSION = 1
 
 
 class StoreError(Exception):
-    """The state directory cannot be used: another localnet has it, or it was written by another version."""
+    """The state directory cannot be used: held by another localnet, of another version, damaged, or the disk is full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Store:
                 raise StoreError(f"{path} was written by another version of localnet (schema {version})")
             self._db.executescript(_SCHEMA)
             self._db.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             self._db.close()
             raise StoreError(f"{path} cannot be opened: {error}") from error
 
@@ -122,8 +122,11 @@ class Store:
                 self._write_blocks(blocks)
                 self._write_accounts(accounts)
             self._db.execute("COMMIT")
-        except BaseException:
-            self._db.execute("ROLLBACK")
+        except BaseException as error:
+            if self._db.in_transaction:  # a full disk has already rolled back
+                self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.DatabaseError):
+                raise StoreError(f"the chain cannot be kept: {error}") from error
             raise
 
     def load(self) -> StoredChain | None:

@@ -170,6 +170,34 @@ def test_one_state_directory_serves_one_localnet(tmp_path: Path) -> None:
     Store(tmp_path / "localnet.sqlite").close()
 
 
+def test_a_file_that_is_no_chain_is_refused(tmp_path: Path) -> None:
+    """Damage is named; nothing is overwritten."""
+    path = tmp_path / "localnet.sqlite"
+    path.write_bytes(b"not a database" * 1000)
+    with pytest.raises(StoreError, match="not a database"):
+        Store(path)
+    assert path.read_bytes().startswith(b"not a database")
+
+
+def test_a_disk_that_is_full_stops_finality_not_truth(tmp_path: Path) -> None:
+    """What cannot be written is not reported as finalized; the error names the reason."""
+    bank, store = open_bank(tmp_path)
+    bank.tick(40)
+    told = bank.finalized_slot
+    pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+    store._db.execute(f"PRAGMA max_page_count={pages}")
+    with pytest.raises(StoreError, match="full"):  # noqa: PT012 - which slot fills the disk is not known
+        for _ in range(200):
+            bank.airdrop(Keypair().pubkey(), SOL)
+            bank.tick()
+    last = bank.finalized_slot
+    assert told <= last < bank.slot - bank.finalize_depth
+    store.close()
+    bank, store = open_bank(tmp_path)
+    assert bank.finalized_slot == last
+    store.close()
+
+
 def test_programs_come_back(tmp_path: Path) -> None:
     """A deployed program runs again after a restart."""
     from tradingbot_engine.localnet.program import pool_elf
