@@ -329,6 +329,37 @@ async def test_a_long_history_is_walked_page_by_page(chain, bot):
     assert verdict(whole) == CLEAN | {"filled": 9}
 
 
+class Interrupted(RpcPool):
+    """A pool that lets something happen once, just before a method is called for the first time."""
+
+    def __init__(self, chain, method, happen) -> None:
+        endpoints = [EndpointSettings(name="node", url=SecretStr(chain.url))]
+        super().__init__(endpoints, request_timeout_s=5, max_in_flight=8, clock=SystemClock())
+        self._method, self._happen = method, happen
+
+    async def call(self, method, *args, **kwargs):
+        if method == self._method and self._happen is not None:
+            happen, self._happen = self._happen, None
+            await happen()
+        return await super().call(method, *args, **kwargs)
+
+
+@pytest.mark.parametrize("moment", ["getSlot", "getSignaturesForAddress", "getTransaction"])
+async def test_trades_that_settle_while_the_audit_runs_are_neither_lost_nor_phantom(chain, bot, moment):
+    """The ledger is read again after the chain, and what it claims beyond the walk is asked for one by one."""
+    key, ledger = bot
+    first, meanwhile = new_id(), new_id()
+    await ledger.done(first, await chain.trade(key, first))
+
+    async def settle_another() -> None:
+        await ledger.done(meanwhile, await chain.trade(key, meanwhile, amount=1_000_000))
+
+    async with Interrupted(chain, moment, settle_another) as rpc:
+        report = await run_audit(rpc=rpc, ledger=ledger.path, clock=SystemClock())
+    document = report.document()
+    assert verdict(document) == CLEAN | {"filled": 2}
+
+
 async def test_only_finalized_transactions_count(chain, bot):
     """A confirmed one may still be forked away."""
     key, ledger = bot
