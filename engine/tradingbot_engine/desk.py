@@ -53,7 +53,8 @@ class Desk:
             bot_id=self._book.bot.bot_id,
             risk=self._book.risk,
             limits=self.risk_limits(self._book.risk),
-            token=self._tokens[signal.mint],
+            # A token that left the manifest can only be sold, and a sale needs no decimals.
+            token=self._tokens.get(signal.mint) or Token(signal.mint, "", 0),
             quote_decimals=self._quote_decimals,
             position=self._book.position(signal.position_id),
             price=signal.price,
