@@ -6,7 +6,6 @@ localnet still serves, then the audit asks the chain, then localnet goes.
 """
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import os
@@ -25,6 +24,7 @@ from tradingbot_operator.local.admin import AdminPort, AdminUnreachable
 from tradingbot_operator.local.audit import AUDIT_S, ask_audit
 from tradingbot_operator.local.board import Board
 from tradingbot_operator.local.chain import Chain, localnet_chain, same_time
+from tradingbot_operator.local.drain import QUIT_S, drain, open_intents
 from tradingbot_operator.local.localnet import LocalnetOptions, ask_info, localnet_command, remember, wait_for_line
 from tradingbot_operator.local.process import ENGINE, Backoff, Child, how_it_ended
 from tradingbot_operator.local.render import Places, Resolved, base_units, render, risk
@@ -37,7 +37,6 @@ LEAST_FUNDS_SOL = 100
 FUND_S = 30.0
 READY_S = 60.0
 LOCALNET_END_S = 15.0
-QUIT_S = 3.0
 SHOWN_FINDINGS = 10
 BAD_SETTINGS = 2
 """The engine's exit code for settings that no restart makes better."""
@@ -315,48 +314,10 @@ class Supervisor:
         if engine is None:  # stopped before anything could trade
             return 1 if self._failure else 0
         if engine.ended:  # crashed, and not yet started again
-            return 3 if self._open_intents() else 1
-        shutdown = self._bot.spec.shutdown
-        began = time.monotonic()
-        asked = False
-        while not engine.ended and not self._quit.is_set():
-            if time.monotonic() - began > shutdown.trade_timeout_seconds + 2:
-                break
-            try:
-                if not asked:
-                    await self._admin.drain()
-                    asked = True
-                status = await self._admin.status()
-                self._board.take(status)
-                if status.get("phase") == "STOPPED":
-                    break
-            except AdminUnreachable:
-                engine.send(signal.SIGTERM)  # the same drain, for an engine whose admin port does not answer
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._quit.wait(), 0.2)
-        if self._quit.is_set():
-            code = await engine.end(patience_s=QUIT_S, first=signal.SIGQUIT)
-        else:
-            left_s = shutdown.force_timeout_seconds - (time.monotonic() - began)
-            ending = asyncio.create_task(engine.end(patience_s=max(left_s, 1.0)))
-            quitting = asyncio.create_task(self._quit.wait())
-            await asyncio.wait({ending, quitting}, return_when=asyncio.FIRST_COMPLETED)
-            quitting.cancel()
-            if not ending.done():
-                engine.send(signal.SIGQUIT)
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(asyncio.shield(ending), QUIT_S)
-                engine.send(signal.SIGKILL)
-            code = await ending
-        self._board.answers = False
-        if code in (0, 3):
-            return code
-        self._board.say(f"the engine did not drain ({how_it_ended(code)}); log: {self._state.log('engine')}")
-        return 3 if self._open_intents() else 1
-
-    def _open_intents(self) -> int:
-        left = self._board.status.get("openIntents")
-        return left if isinstance(left, int) else 0
+            return 3 if open_intents(self._board) else 1
+        return await drain(
+            engine, admin=self._admin, board=self._board, shutdown=self._bot.spec.shutdown, leave=self._quit
+        )
 
     async def _audit(self) -> dict[str, Any] | None:
         """Ask the chain what became of every trade; a paper bot has none there."""
