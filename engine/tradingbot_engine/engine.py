@@ -30,7 +30,6 @@ from tradingbot_engine.live import Live
 from tradingbot_engine.metrics import Metrics
 from tradingbot_engine.recovery import compare_with_chain
 from tradingbot_engine.settings import EngineSettings
-from tradingbot_engine.trades import Trades
 from tradingbot_engine.upkeep import repeat, watch_parent
 
 _log = structlog.get_logger(__name__)
@@ -202,7 +201,7 @@ class Engine:
         if (wired := self._wired) is not None:
             dropped = wired.signals.clear()
             _log.info("draining", in_flight=len(wired.trades), signals_dropped=len(dropped))
-            await self._follow_to_the_end(wired.trades)
+            await self._follow_to_the_end(wired)
             self._open_left = len(wired.trades)
             await wired.trades.cancel()
             for task in self._tasks:  # upkeep writes under the shards' epochs: once they are free, that is refused
@@ -217,9 +216,14 @@ class Engine:
         self._lifecycle.enter(Phase.STOPPED)
         self._lifecycle.drained.set()
 
-    async def _follow_to_the_end(self, trades: Trades) -> None:
+    async def _follow_to_the_end(self, wired: Wired) -> None:
         """Wait for the trades in flight, for the trade timeout, or for SIGQUIT, whichever comes first."""
-        idle = asyncio.create_task(trades.wait_idle(self._settings.shutdown.trade_timeout_s))
+
+        async def finish() -> None:
+            await wired.pipeline.wait_claims()
+            await wired.trades.wait_idle(self._settings.shutdown.trade_timeout_s)
+
+        idle = asyncio.create_task(finish())
         leave = asyncio.create_task(self._quit.wait())
         await asyncio.wait({idle, leave}, return_when=asyncio.FIRST_COMPLETED)
         for task in (idle, leave):

@@ -62,6 +62,9 @@ class Pipeline:
         self._lifecycle, self._tally, self._clock = lifecycle, tally, clock
         self._approve, self._limits, self._owner_of = approve, limits, owner_of
         self._events: asyncio.Queue[Event] = asyncio.Queue(max_events)
+        self._claiming = 0
+        self._claimed = asyncio.Event()
+        self._claimed.set()
 
     def emit(self, event: Event) -> None:
         """Queue an event for the core; a full queue drops it, counted and said (what the core misses, the next tick corrects)."""
@@ -95,6 +98,8 @@ class Pipeline:
             if late:
                 self._refuse(signal, "Late", "the signal waited longer than queue.deadline_ms")
                 continue
+            self._claiming += 1
+            self._claimed.clear()
             try:
                 await self._trade(signal)
             except LedgerUnavailable as error:
@@ -102,6 +107,14 @@ class Pipeline:
                 self._refuse(signal, "LedgerUnavailable", str(error))
             except Fenced as error:
                 self._refuse(signal, "NoShards", str(error))
+            finally:
+                self._claiming -= 1
+                if self._claiming == 0:
+                    self._claimed.set()
+
+    async def wait_claims(self) -> None:
+        """Wait until no signal is between the queue and its claim; a drain counts open trades only after that."""
+        await self._claimed.wait()
 
     async def _trade(self, signal: Signal) -> None:
         if not self._lifecycle.may_trade:

@@ -23,6 +23,8 @@ _log = structlog.get_logger(__name__)
 HISTORY_MS = 25 * 3600 * 1000
 """How far back strategies look at most, in event time."""
 
+JOIN_MS = 2 * BAR_MS
+
 
 async def kept_bars(ledger: Ledger, tokens: Sequence[Token]) -> list[HistoryLoaded]:
     """Return what the ledger kept of each token; the ledger itself drops what is older than 25 h."""
@@ -30,7 +32,12 @@ async def kept_bars(ledger: Ledger, tokens: Sequence[Token]) -> list[HistoryLoad
 
 
 class HistoryFiller:
-    """Asks the feed's history for each token once, and again whenever the feed comes back after being stale."""
+    """
+    Asks the feed's history for each token at the start, and again whenever the feed comes back after being stale.
+
+    Each time it asks once more two minutes (of event time) later: the minute in which the feed joined was whole in neither
+    the live bars nor the history of that moment, and a hole would keep strategies from deciding for an hour.
+    """
 
     def __init__(
         self, *, feed: Feed, tokens: Sequence[Token], bars: BarKeeper, emit: Callable[[HistoryLoaded], None]
@@ -39,6 +46,7 @@ class HistoryFiller:
         self._missing: set[Mint] = {t.mint for t in tokens}
         self._all: frozenset[Mint] = frozenset(self._missing)
         self._stale_at_ms: int | None = None
+        self._again_at_ms: int | None = None
 
     @property
     def missing(self) -> frozenset[Mint]:
@@ -54,6 +62,11 @@ class HistoryFiller:
         if self._stale_at_ms is not None and health.event_time_ms - self._stale_at_ms > BAR_MS:
             self._missing |= self._all
         self._stale_at_ms = None
+        if self._again_at_ms is not None and health.event_time_ms >= self._again_at_ms:
+            self._again_at_ms = None
+            self._missing |= self._all
+        elif self._missing:
+            self._again_at_ms = health.event_time_ms + JOIN_MS
         problem: TemporaryError | None = None
         for mint in sorted(self._missing):
             try:
