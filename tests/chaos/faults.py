@@ -38,9 +38,14 @@ class Act:
 
 
 class Plan:
-    """The acts and crash points of one seed."""
+    """
+    The acts and crash points of one seed.
 
-    def __init__(self, seed: int, *, nodes: int, slot_ms: float) -> None:
+    `dense` is for short storms: more goes wrong per second, fewer trades come through.
+    """
+
+    def __init__(self, seed: int, *, nodes: int, slot_ms: float, dense: bool = False) -> None:
+        self._dense = dense
         self._random = random.Random(f"chaos-{seed}")
         self._nodes, self._slot_ms = nodes, slot_ms
         self._acts = self._make_acts()
@@ -52,7 +57,7 @@ class Plan:
 
     def next_point(self) -> str:
         """Return the next crash point, as the switch of the engine names it: `name#visit`; "" for an engine that is spared."""
-        return next(self._points) if self._random.random() < 0.65 else ""
+        return next(self._points) if self._random.random() < (0.85 if self._dense else 0.65) else ""
 
     def provocation(self, point: str) -> Act | None:
         """Return what brings a rare crash point about: expiries, forks and failures do not happen by themselves."""
@@ -74,7 +79,7 @@ class Plan:
 
     def pause_s(self) -> float:
         """Return how long to wait until the next act."""
-        return self._random.uniform(0.5, 2.5)
+        return self._random.uniform(0.2, 1.0) if self._dense else self._random.uniform(0.5, 2.5)
 
     def between(self, low: float, high: float) -> float:
         return self._random.uniform(low, high)
@@ -85,7 +90,7 @@ class Plan:
             self._random.shuffle(points)
             for point in points:
                 common = point.split(":")[0] in ("claim", "signed", "send", "submitted", "confirmed", "done")
-                yield f"{point}#{self._random.randint(1, 40) if common else 1}"
+                yield f"{point}#{self._random.randint(1, 6 if self._dense else 40) if common else 1}"
 
     def _make_acts(self) -> Iterator[Act]:
         """Deal node faults, chain faults and process acts as shuffled packs, interleaved by chance."""

@@ -19,6 +19,8 @@ PER_TRADE: dict[str, float] = {
     "expired_then_retried": 1 / 50,
 }
 """Least count per trade."""
+AT_LEAST = {"kills": 3, "forks": 2, "attempts_open_at_kill": 5}
+"""Least count however short the run was."""
 LONG_RUN_TRADES = 5_000
 """From so many trades on, every crash point must have killed, and every kind of act must have happened."""
 COMMON_POINTS = (
@@ -35,7 +37,7 @@ LONG_RUN_COUNTS = (
     "runners_killed",
     "localnets_killed",
     "frozen_in_transaction",
-    "forked_away_noticed",
+    "forked_away",
     "failed_on_chain",
 )
 
@@ -46,7 +48,7 @@ def shortfalls(report: Report, *, wanted_trades: int) -> list[str]:
     if report.trades < wanted_trades:
         out.append(f"trades: {report.trades}, at least {wanted_trades} were asked for")
     for name, share in PER_TRADE.items():
-        least = int(report.trades * share)
+        least = max(int(report.trades * share), AT_LEAST.get(name, 0))
         if getattr(report, name) < least:
             out.append(f"{name}: {getattr(report, name)}, at least {least} for {report.trades} trades")
     wanted: tuple[str, ...] = ()
@@ -62,6 +64,8 @@ def shortfalls(report: Report, *, wanted_trades: int) -> list[str]:
 def faults_of(report: Report) -> list[str]:
     """Return one line for each broken promise: what the audit found, and what it left open."""
     out = [f"{name}: {count}" for name, count in report.verdict.items() if count]
+    if report.written_under_old_epochs:
+        out.append(f"written under an old epoch: {report.written_under_old_epochs}")
     if report.audit.get("open", 0):
         out.append(f"open: {report.audit['open']} trades did not come to an end without faults")
     return out

@@ -34,12 +34,16 @@ class Report:
     forks: int = 0
     forks_of_confirmed_trades: int = 0
     """Trades that were CONFIRMED in the ledger while a fork abandoned their block."""
-    forked_away_noticed: int = 0
-    """Engines' own findings of such a fork."""
+    forked_away: int = 0
+    """Moves from CONFIRMED back to SUBMITTED: real forks, restarts of localnet, and nodes that sit on dead forks."""
+    expired: int = 0
+    """Attempts that rule E ended."""
     expired_then_retried: int = 0
     runners_killed: int = 0
     localnets_killed: int = 0
     failed_on_chain: int = 0
+    written_under_old_epochs: int = 0
+    """Rows that were written under an epoch after a newer one was issued; must be 0."""
     audit: dict[str, int] = field(default_factory=dict)
 
     def add(self, other: Report) -> None:
@@ -80,8 +84,9 @@ class Report:
             f"zombies, of these refused     {self.zombies}, {self.zombies_refused}",
             f"frozen inside a transaction   {self.frozen_in_transaction}",
             f"runners, localnets killed     {self.runners_killed}, {self.localnets_killed}",
-            f"forks, of confirmed trades    {self.forks}, {self.forks_of_confirmed_trades}  (noticed {self.forked_away_noticed})",
-            f"expired then retried          {self.expired_then_retried}",
+            f"forks, of confirmed trades    {self.forks}, {self.forks_of_confirmed_trades}  ({self.forked_away} moves back to SUBMITTED)",
+            f"expired, then retried         {self.expired}, {self.expired_then_retried}",
+            f"written under an old epoch    {self.written_under_old_epochs}",
             f"failed on chain               {self.failed_on_chain}",
             f"what went wrong               {acts}",
             f"audit                         {json.dumps(self.audit, sort_keys=True)}",

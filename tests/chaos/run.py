@@ -1,7 +1,7 @@
 """
 Break the world while real engines trade, and let the chain say whether any trade was lost or doubled.
 
-    python tests/chaos/run.py --seeds 3 --trades 60 [--minutes 8] [--seed-base 1] [--naive] [--output json]
+    python tests/chaos/run.py --seeds 3 --trades 60 [--minutes 8] [--seed-base 1] [--ledger postgres] [--naive] [--output json]
 
 Exit codes: 0 nothing doubled, lost or phantom, and the run covered enough; 1 otherwise. With --naive an engine that signs
 again after a timeout trades in the same storms, and the run fails if nothing is doubled: then the chaos is too weak.
@@ -16,25 +16,34 @@ import shutil
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import aiohttp
+import asyncpg
 from chaos.faults import Plan
 from chaos.minima import faults_of, shortfalls
 from chaos.naive import NaiveStorm
 from chaos.report import Report
 from chaos.storm import Storm
 from chaos.world import Setup, World
+from support.postgres import Server, server
+
+DENSE_TRADES = 200
+"""Storms of at most so many trades are dense, so that they break something before they are over."""
 
 
-async def one_seed(seed: int, *, trades: int, limit_s: float, directory: Path, naive: bool, say: bool) -> Report:
+async def one_seed(
+    seed: int, *, trades: int, limit_s: float, directory: Path, naive: bool, say: bool, postgres: Server | None
+) -> Report:
     """Run one seed to its audit."""
-    setup = Setup(seed=seed)
+    url = await new_database(postgres, f"seed_{seed}") if postgres else None
+    setup = Setup(seed=seed, ledger_url=url)
     async with aiohttp.ClientSession() as http:
         world = World(setup=setup, directory=directory, http=http)
-        plan = Plan(seed, nodes=setup.nodes, slot_ms=setup.slot_ms)
+        plan = Plan(seed, nodes=setup.nodes, slot_ms=setup.slot_ms, dense=trades <= DENSE_TRADES)
         await world.start()
         storm = NaiveStorm(world, plan, say=say) if naive else Storm(world, plan, say=say)
         try:
@@ -46,6 +55,14 @@ async def one_seed(seed: int, *, trades: int, limit_s: float, directory: Path, n
     return storm.report
 
 
+async def new_database(postgres: Server, name: str) -> str:
+    """Return the address of an empty database."""
+    admin = await asyncpg.connect(postgres.url())
+    await admin.execute(f"CREATE DATABASE {name}")
+    await admin.close()
+    return postgres.url(name)
+
+
 async def run(
     *,
     seeds: list[int],
@@ -54,6 +71,7 @@ async def run(
     naive: bool = False,
     keep: Path | None = None,
     say: bool = False,
+    postgres: Server | None = None,
 ) -> Report:
     """
     Run all seeds, one after the other, and add up what they counted.
@@ -62,6 +80,7 @@ async def run(
         seeds: One storm each.
         trades: Filled trades per seed.
         limit_s: Seconds for everything; shared by the seeds. None: 2 s per trade.
+        postgres: A server for the ledgers; SQLite without.
         keep: Where logs, ledgers and chains are kept; a temporary directory that goes away by default.
     """
     total = Report()
@@ -72,7 +91,13 @@ async def run(
         for n, seed in enumerate(seeds):
             share = max(10.0, (deadline - time.monotonic()) / (len(seeds) - n) - 20)
             report = await one_seed(
-                seed, trades=trades, limit_s=share, directory=base / f"seed-{seed}", naive=naive, say=say
+                seed,
+                trades=trades,
+                limit_s=share,
+                directory=base / f"seed-{seed}",
+                naive=naive,
+                say=say,
+                postgres=postgres,
             )
             total.add(report)
             if say:
@@ -96,6 +121,7 @@ def main() -> int:
     parser.add_argument("--trades", type=int, default=60, help="filled trades in each")
     parser.add_argument("--minutes", type=float, help="limit for everything")
     parser.add_argument("--seed-base", type=int, default=1, help="the first seed")
+    parser.add_argument("--ledger", choices=("sqlite", "postgres"), default="sqlite", help="what the engines trade on")
     parser.add_argument("--naive", action="store_true", help="an engine that signs again after a timeout; must double")
     parser.add_argument("--keep", type=Path, help="keep logs, ledgers and chains here")
     parser.add_argument("--output", choices=("text", "json"), default="text")
@@ -104,9 +130,19 @@ def main() -> int:
     seeds = list(range(args.seed_base, args.seed_base + args.seeds))
     limit_s = args.minutes * 60 if args.minutes else None
     say = args.output == "text"
-    total = asyncio.run(
-        run(seeds=seeds, trades=args.trades, limit_s=limit_s, naive=args.naive, keep=args.keep, say=say)
-    )
+    with ExitStack() as opened:
+        postgres = opened.enter_context(server()) if args.ledger == "postgres" else None
+        total = asyncio.run(
+            run(
+                seeds=seeds,
+                trades=args.trades,
+                limit_s=limit_s,
+                naive=args.naive,
+                keep=args.keep,
+                say=say,
+                postgres=postgres,
+            )
+        )
     if args.naive:
         problems = [] if total.audit.get("doubled") else ["the naive engine doubled nothing: the chaos is too weak"]
     else:

@@ -8,7 +8,8 @@ import time
 
 import aiohttp
 from chaos.faults import Act, Plan
-from chaos.ledger_view import OPEN, LedgerView
+from chaos.ledger_view import OPEN, LedgerView, PostgresView, SqliteView
+from chaos.minima import shortfalls
 from chaos.processes import Process, wait_gone
 from chaos.report import Report
 from chaos.world import World
@@ -20,7 +21,6 @@ PROVOKE_S = 2.5
 READY_S = 8.0
 """How long an act that needs a trading engine waits for one."""
 FENCED = ("fenced", "another process holds the shard")
-FORKED = "a confirmed trade was forked away"
 
 
 class Storm:
@@ -29,7 +29,8 @@ class Storm:
     def __init__(self, world: World, plan: Plan, *, say: bool = False) -> None:
         self._world, self._plan, self._say = world, plan, say
         self.report = Report(seeds=[world.setup.seed])
-        self._ledger = LedgerView(world.sqlite)
+        url = world.setup.ledger_url
+        self._ledger: LedgerView = PostgresView(url) if url else SqliteView(world.sqlite)
         self._engine: Process | None = None
         self._point = ""
         self._started_s = 0.0
@@ -40,7 +41,7 @@ class Storm:
         self._provoked_s = 0.0
 
     async def rage(self, *, trades: int, limit_s: float) -> None:
-        """Go on until so many trades are filled, or the time is up."""
+        """Go on until so many trades are filled and enough was broken, or until the time is up."""
         begun = time.monotonic()
         act_due = begun + 3.0
         told = begun
@@ -51,12 +52,15 @@ class Storm:
             if now >= act_due:
                 await self._perform(self._plan.next_act())
                 act_due = time.monotonic() + self._plan.pause_s()
-            if self._ledger.states()["DONE"] >= trades:
-                break
+            if (await self._ledger.states())["DONE"] >= trades:
+                await self._count()
+                if not shortfalls(self.report, wanted_trades=trades):
+                    break
             if self._say and now - told > 10:
                 told = now
                 print(
-                    f"  {now - begun:5.0f} s  {dict(self._ledger.states())}  engines {self.report.engines}", flush=True
+                    f"  {now - begun:5.0f} s  {dict(await self._ledger.states())}  engines {self.report.engines}",
+                    flush=True,
                 )
             await asyncio.sleep(0.1)
         self.report.seconds = time.monotonic() - begun
@@ -76,10 +80,11 @@ class Storm:
             engine.send(signal.SIGTERM)
             if not await wait_gone(engine.pid, limit_s=60):
                 await engine.kill()
-            if not sum(self._ledger.states()[s] for s in OPEN):
+            states = await self._ledger.states()
+            if not sum(states[s] for s in OPEN):
                 break
         await asyncio.sleep(40 * self._world.setup.slot_ms / 1000)
-        self._count()
+        await self._count()
         self.report.audit = {k: v for k, v in (await self._world.audit()).items() if isinstance(v, int)}
 
     async def end(self) -> None:
@@ -87,17 +92,18 @@ class Storm:
         for process in self._engines:
             process.send(signal.SIGCONT)
             await process.kill()
+        await self._ledger.close()
 
-    def _count(self) -> None:
-        report, states = self.report, self._ledger.states()
+    async def _count(self) -> None:
+        report, states = self.report, (await self._ledger.states())
         report.states, report.trades = states, states["DONE"]
         report.failed_on_chain = states["FAILED"]
-        report.expired_then_retried = self._ledger.retried()
-        report.attempts = self._ledger.attempts()
-        report.epochs = self._ledger.epoch()
-        for engine in self._engines:
-            text = engine.log.read_text(errors="replace")
-            report.forked_away_noticed += text.count(FORKED)
+        report.expired_then_retried = await self._ledger.retried()
+        report.attempts = await self._ledger.attempts()
+        report.forked_away = await self._ledger.events("FORK")
+        report.expired = await self._ledger.events("EXPIRE")
+        report.written_under_old_epochs = await self._ledger.written_under_old_epochs()
+        report.epochs = await self._ledger.epoch()
 
     # --- engines
     async def _keep_an_engine(self) -> None:
@@ -117,7 +123,7 @@ class Storm:
             return
         if engine is not None and self._point and not self._died_of_something_else(engine):
             self.report.kills_at[self._point.partition("#")[0]] += 1
-            self.report.attempts_open_at_kill += self._ledger.open_attempts()
+            self.report.attempts_open_at_kill += await self._ledger.open_attempts()
         self._point = self._plan.next_point()
         await self._start(crash_at=self._point)
 
@@ -136,7 +142,7 @@ class Storm:
     async def _kill(self, process: Process, *, random: bool) -> None:
         if not process.running:
             return
-        self.report.attempts_open_at_kill += self._ledger.open_attempts()
+        self.report.attempts_open_at_kill += await self._ledger.open_attempts()
         self.report.kills_at_random += random
         if process is self._engine:
             self._point = ""
@@ -194,7 +200,7 @@ class Storm:
         return outcome is not None
 
     async def _fork(self, act: Act) -> bool:
-        confirmed = self._ledger.confirmed_signatures()
+        confirmed = await self._ledger.confirmed_signatures()
         outcome = await self._world.fault(act.body)
         if outcome is None:
             return False
@@ -221,14 +227,17 @@ class Storm:
         if old is None or not await self._trading():
             return False
         old.send(signal.SIGSTOP)
-        await self._start()
-        successor = self._engine
-        epoch = self._ledger.epoch()
+        return await self._succeed(old, act)
+
+    async def _succeed(self, old: Process, act: Act) -> bool:
+        """Start the successor of a stopped engine, and wake the old one beside it: the ledger must refuse what it writes."""
+        epoch = await self._ledger.epoch()
+        successor = await self._start()
         for _ in range(100):  # the successor takes over while the old one sleeps
-            if self._ledger.epoch() > epoch or successor is None or not successor.running:
+            if (await self._ledger.epoch()) > epoch or successor is None or not successor.running:
                 break
             await asyncio.sleep(0.05)
-        taken = self._ledger.epoch() > epoch
+        taken = (await self._ledger.epoch()) > epoch
         await asyncio.sleep(act.lasts_s)
         self._zombies.append(old)
         seen = len(old.log.read_text(errors="replace"))
@@ -243,21 +252,27 @@ class Storm:
                 break
             await asyncio.sleep(0.1)
         await asyncio.sleep(self._plan.between(0.0, 1.0))
-        self.report.attempts_open_at_kill += self._ledger.open_attempts()
+        self.report.attempts_open_at_kill += await self._ledger.open_attempts()
         self.report.kills_at_random += old.running
         await old.kill()
         self._zombies.remove(old)
         return taken
 
     async def _freeze(self, act: Act) -> bool:
-        """Stop the engine inside a database transaction; the supervisor has to end it before a successor can write."""
+        """
+        Stop the engine inside a database transaction.
+
+        On SQLite the supervisor has to end it before a successor can write; on PostgreSQL the successor does not wait.
+        """
         engine = self._engine
         if engine is None or not await self._trading():
             return False
         for _ in range(400):
             engine.send(signal.SIGSTOP)
-            if self._ledger.is_being_written():
+            if await self._ledger.is_being_written():
                 self.report.frozen_in_transaction += 1
+                if self._world.setup.ledger_url:
+                    return await self._succeed(engine, act)  # the successor ends the stopped one's session
                 await asyncio.sleep(act.lasts_s)
                 await self._kill(engine, random=True)
                 return True

@@ -24,7 +24,9 @@ def test_the_same_seed_breaks_the_same_things_in_the_same_order() -> None:
     assert _acts(7) == _acts(7)
     assert _acts(7) != _acts(8)
     one, two = Plan(7, nodes=3, slot_ms=25), Plan(7, nodes=3, slot_ms=25)
-    assert [(one.next_point(), one.pause_s()) for _ in range(50)] == [(two.next_point(), two.pause_s()) for _ in range(50)]
+    assert [(one.next_point(), one.pause_s()) for _ in range(50)] == [
+        (two.next_point(), two.pause_s()) for _ in range(50)
+    ]
 
 
 def test_a_plan_deals_every_kind_of_fault_and_every_crash_point() -> None:
