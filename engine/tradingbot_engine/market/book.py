@@ -169,6 +169,8 @@ class PoolBook:
         self.counts["reconnects"] += 1
         self._generation += 1
         self._fresh.clear()
+        # The next node may be behind this one, or the chain may return from an older state: slots are counted anew.
+        self.repairs = dict.fromkeys(self.repairs)
         for mint, watched in self._watched.items():
             watched.acknowledged.clear()
             self._doubt(mint, watched, "Reconnecting")
@@ -203,9 +205,11 @@ class PoolBook:
         self._plausible(seen.slot)
         self._staleness.proof(now_s)
         last, self._slot, self._last_slot = self._slot, seen.slot, seen.slot
-        if last is not None and seen.parent > last:
+        if last is None:
+            self._fork(seen.slot, seen.slot)  # what is ahead of this node's newest slot is not of its chain
+        elif seen.parent > last:
             self._hole(seen.parent)
-        elif last is not None and seen.parent < last:
+        elif seen.parent < last:
             self._fork(seen.slot, seen.parent)
         events: list[MarketEvent] = list(self._clock(self.time.passed_ms(seen.slot, self._commitment)))
         for mint in self._fresh:
@@ -235,6 +239,7 @@ class PoolBook:
             self._want(mint, parent)
 
     def _fork(self, slot: Slot, parent: Slot) -> None:
+        """What is known of slots above `parent` was undone; `slot` is on the chain that is left."""
         undone = [(m, w) for m, w in self._watched.items() if w.reserves.newest > parent]
         if not undone:
             return
@@ -244,7 +249,7 @@ class PoolBook:
             watched.reserves.forget()
             self._lone.discard(mint)
             self._doubt(mint, watched, "Fork")
-            self._want(mint, slot)
+            self.repairs[mint] = slot
 
     def _doubt(self, mint: Mint, watched: _Watched, why: str) -> None:
         if self._staleness.is_sound(mint):
@@ -267,16 +272,19 @@ class PoolBook:
         return Repair(pools, max(slots) if slots else None, self._generation)
 
     def give_back(self, repair: Repair) -> None:
-        """A repair could not be done: it is still wanted."""
+        """A repair could not be done: it is still wanted, unless the chain it was meant for is gone."""
         for pool in repair.pools:
-            self._want(pool.mint, repair.min_slot)
+            if repair.generation == self._generation:
+                self._want(pool.mint, repair.min_slot)
+            else:
+                self.repairs.setdefault(pool.mint, None)
 
     def repaired(self, repair: Repair, mint: Mint, slot: Slot, base: BaseUnits, quote: QuoteUnits) -> list[MarketEvent]:
         """Take both vaults of a pool as one bank held them at `slot`."""
         watched = self._watched[mint]
         if repair.generation != self._generation:
             # Asked before a fork or a lost connection: it may speak of a chain that is no more.
-            self._want(mint, repair.min_slot)
+            self.repairs.setdefault(mint, None)
             return []
         self.counts["repairs"] += 1
         self._problems.pop(mint, None)

@@ -256,7 +256,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.dictionaries(st.sampled_from(["slot", "transaction", "meta"]), JSON), st.data())
 def test_a_damaged_answer_is_unreadable_or_read_never_a_crash(damage, data):
     """Wrong types, missing parts and absurd numbers end in one error."""

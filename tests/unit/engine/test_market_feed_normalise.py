@@ -61,7 +61,7 @@ READERS = {
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(document=JSON)
 def test_a_reader_returns_or_says_malformed_whatever_it_is_given(name, document):
     """No other exception leaves the border."""
@@ -69,7 +69,7 @@ def test_a_reader_returns_or_says_malformed_whatever_it_is_given(name, document)
         READERS[name](document)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.binary(max_size=400),
     st.sampled_from(["TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA", str(POOL_PROGRAM_ID), "x" * 40]),
@@ -85,7 +85,7 @@ def test_account_bytes_of_any_kind_are_decoded_or_refused(data, owner):
         pool_of("p", AccountData(owner, 1, data), token=token, quote_mint=SOL_MINT, quote_decimals=9)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(st.integers(-5, 5) | st.floats() | st.none() | st.text(max_size=3), max_size=7), max_size=10))
 def test_dirty_rows_of_a_history_are_left_out_and_counted(rows):
     """What remains is finite, positive and ordered within the minute."""

@@ -93,7 +93,7 @@ def test_after_a_fork_lower_slots_count_again():
     assert reserves.read(8, 1010, 49) == Pair(8, 1010, 49)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     swaps=st.lists(st.integers(0, 3), min_size=1, max_size=25),
     one_sided=st.lists(st.tuples(st.integers(1, 25), st.sampled_from(Vault)), max_size=5),
