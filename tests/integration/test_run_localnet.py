@@ -1,5 +1,6 @@
 """The main job with nothing left out: the runner, a real engine, the real localnet, real transactions, and the audit."""
 
+import io
 import json
 import os
 import signal
@@ -12,6 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
+
+from tradingbot_operator.local.board import Board
+from tradingbot_operator.local.text import amount, clock, price
+from tradingbot_operator.local.view import picture
 
 SAMPLE = Path(__file__).parents[2] / "crds" / "samples" / "first-bot.yaml"
 RUN = (sys.executable, "-m", "tradingbot_operator", "run", "-f", str(SAMPLE))
@@ -47,15 +53,19 @@ class Laptop:
         return {role: entry["pid"] for role, entry in known.items()}
 
     def phase(self) -> str:
+        return str(self.status().get("phase", ""))
+
+    def status(self) -> dict[str, Any]:
         """Return what the engine says of itself on its admin port; nothing if it is gone."""
         try:
             url = f"http://127.0.0.1:{(self.state / 'admin.port').read_text()}/v1/status"
             token = (self.state / "admin.token").read_text()
             request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
             with urllib.request.urlopen(request, timeout=5) as answer:
-                return str(json.load(answer)["phase"])
+                found: dict[str, Any] = json.load(answer)
+                return found
         except OSError:
-            return ""
+            return {}
 
     def journalled(self, state: str = "") -> int:
         """Return how often the engine's log tells of a trade (that ended in `state`)."""
@@ -109,6 +119,25 @@ def finish(runner: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
     return runner.returncode, json.loads(line), err
 
 
+def shows(status: dict[str, Any]) -> None:
+    """The view finds in a real engine's status what it looks for."""
+    board = Board(bot="b", mode="Live", cluster="localnet", quote="SOL", speed=1.0, scenario="Viral", state_dir="/x")
+    board.take(status)
+    stream = io.StringIO()
+    Console(file=stream, width=200).print(picture(board))
+    text = stream.getvalue()
+    fill = status["fills"][0]
+    tokens = [price(token["price"]) for token in status["tokens"]]
+    nodes = [node["name"] for node in status["rpc"]]
+    assert len(tokens) == 2
+    assert "–" not in tokens
+    assert len(nodes) == 3
+    sums = [amount(status["wallet"]["lamports"], "SOL"), amount(status["equity"]["now"], "SOL")]
+    for word in (status["wallet"]["address"], *sums, *tokens, *nodes, fill["signature"][:16], fill["symbol"], "NORMAL"):
+        assert word in text, (word, text)
+    assert clock(status["market"]["timeMs"]) in text
+
+
 @pytest.fixture
 def laptop(tmp_path: Path) -> Iterator[Laptop]:
     laptop = Laptop(tmp_path / "state")
@@ -120,7 +149,7 @@ def test_the_first_sample_trades_drains_and_is_proven_by_the_chain(laptop: Lapto
     """One command: trades land on localnet, Ctrl-C drains, the audit finds nothing doubled, lost or invented."""
     runner = laptop.start()
     eventually(lambda: laptop.journalled("DONE") >= 2, "two trades settle", runner)
-    children = laptop.pids()
+    children, status = laptop.pids(), laptop.status()
     runner.send_signal(signal.SIGINT)
     code, summary, err = finish(runner)
     assert code == 0, err
@@ -129,6 +158,7 @@ def test_the_first_sample_trades_drains_and_is_proven_by_the_chain(laptop: Lapto
     assert summary["signals"] >= summary["intents"] >= summary["filled"]
     assert summary["equity_start_lamports"] > 0
     assert summary["p50_signal_to_send_ms"] > 0
+    shows(status)
     assert set(children) == {"engine", "localnet"}
     assert not any(alive(pid) for pid in children.values())
     code, audit = laptop.audit()
