@@ -9,16 +9,17 @@ same text. `{name}` stands for a value of the claim, `b` is the bot's row, `s` t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from tradingbot_engine.domain.intents import OrderIntent
 from tradingbot_engine.domain.units import SOL_MINT
 from tradingbot_engine.ledger.port import ClaimLimits
-from tradingbot_engine.ledger.rows import plain, values
 
 _OLDEST_MARK = "{now_ms} - {marks_max_age_ms}"
-_EXISTS = "EXISTS (SELECT 1 FROM positions q WHERE q.strategy = {strategy} AND q.mint = {mint} AND q.state = "
+_EXISTS = (
+    "EXISTS (SELECT 1 FROM positions q WHERE q.strategy = {strategy} AND q.mint = {mint} "
+    "AND q.state <> 'CLOSED' AND q.state = "  # the first is what the index says; SQLite does not infer it from the second
+)
 _IN_SOL = f"b.quote_mint = '{SOL_MINT}'"
 _FREE_LAMPORTS = f"(b.wallet_lamports - b.reserved_lamports - CASE WHEN {_IN_SOL} THEN b.reserved_quote ELSE 0 END)"
 _FREE_QUOTE = f"(CASE WHEN {_IN_SOL} THEN {_FREE_LAMPORTS} ELSE b.wallet_quote - b.reserved_quote END)"
@@ -103,11 +104,33 @@ class _Names(Mapping[str, str]):
 
 
 def claim_values(intent: OrderIntent, limits: ClaimLimits) -> dict[str, Any]:
-    """Return every value that checks and columns may name."""
-    names = (*intent.__dataclass_fields__,)
-    found = dict(zip(names, values(intent), strict=True)) | {k: plain(v) for k, v in asdict(limits).items()}
-    found["signal_reason"] = found.pop("reason")
-    return found
+    """Return every value that checks and columns may name; written out, since claims are the ledger's hottest path."""
+    return {
+        "id": intent.id,
+        "strategy": intent.strategy,
+        "mint": intent.mint,
+        "side": intent.side.value,
+        "purpose": intent.purpose.value,
+        "priority": intent.priority.value,
+        "position_id": intent.position_id,
+        "amount_in": intent.amount_in,
+        "reserve_quote": intent.reserve_quote,
+        "reserve_lamports": intent.reserve_lamports,
+        "max_slippage_bps": intent.max_slippage_bps,
+        "max_priority_fee_lamports": intent.max_priority_fee_lamports,
+        "signal_at_ms": intent.signal_at_ms,
+        "created_at_ms": intent.created_at_ms,
+        "price": intent.price,
+        "signal_reason": intent.reason,
+        "now_ms": limits.now_ms,
+        "today": limits.today,
+        "max_strategy_quote": limits.max_strategy_quote,
+        "max_open_intents": limits.max_open_intents,
+        "fee_reserve_lamports": limits.fee_reserve_lamports,
+        "failed_fee_budget_lamports": limits.failed_fee_budget_lamports,
+        "marks_max_age_ms": limits.marks_max_age_ms,
+        "strategy_max_drawdown_quote": limits.strategy_max_drawdown_quote,
+    }
 
 
 def refusal_message(reason: str, claim: Mapping[str, Any], fact: Mapping[str, Any]) -> str:

@@ -75,9 +75,8 @@ def check_intent(intent: OrderIntent) -> None:
 def claim(intent: OrderIntent, *, ownership: Ownership, limits: ClaimLimits) -> Program[ClaimResult]:
     """See `Ledger.claim`."""
     yield from fence(ownership)
-    known = yield from record_by_id(intent.id)
-    if known is not None:
-        return ClaimResult(ClaimOutcome.KNOWN, known)
+    if (yield from one("SELECT 1 FROM intents WHERE id = $1", intent.id)) is not None:
+        return ClaimResult(ClaimOutcome.KNOWN, (yield from record_by_id(intent.id)))
     values = claim_values(intent, limits)
     row = yield from one(VERDICT_SQL, *(values[name] for name in VERDICT_NAMES))
     if row is None:
