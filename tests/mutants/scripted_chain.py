@@ -121,8 +121,9 @@ class ScriptedPool:
         self.calls: Counter[str] = Counter()
         self.log: list[str] = []
 
-    def order(self) -> list[str]:
-        return list(self.providers)
+    def order(self, turn: int = 0) -> list[str]:
+        first = turn % len(self.providers)
+        return self.providers[first:] + self.providers[:first]
 
     async def call(
         self,

@@ -75,7 +75,7 @@ class ScriptedExecutor(LiveExecutor):
         self._evidence = EvidenceGatherer(self._rpc)
         self._execution = settings
         self._quote_mint = SOL_MINT
-        self._turn = itertools.count()
+        self._sends, self._looks, self._fills = itertools.count(), itertools.count(), itertools.count()
         self._chain = pool.chain
 
     async def quote(self, intent: OrderIntent) -> Quote:

@@ -260,7 +260,7 @@ MUTANTS = [
             check("HeightNotPast", ("e.height.block_height > case", "e.height.block_height >= case")),
             check("NoFinalizedWitness", ("height > case", "height >= case")),
             method(EvidenceGatherer, "expiry", ("height.block_height <= case", "height.block_height < case")),
-            method(EvidenceGatherer, "_witness", ("block.block_height <= above", "block.block_height < above")),
+            method(EvidenceGatherer, "_witness", ("known.block_height <= above", "known.block_height < above")),
         ),
     ),
     Mutant(

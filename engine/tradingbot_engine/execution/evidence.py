@@ -20,7 +20,6 @@ from tradingbot_engine.core.proof import (
     StatusAnswer,
 )
 from tradingbot_engine.domain.units import BlockHeight, Signature, Slot
-from tradingbot_engine.rpc.decode import BlockSignatures
 from tradingbot_engine.rpc.errors import DataMissing, SlotSkipped
 from tradingbot_engine.rpc.methods import Rpc
 
@@ -95,26 +94,18 @@ class EvidenceGatherer:
         if scan.slot > height.slot:
             scan.slot, scan.witness = -1, None  # the node went back: a reset chain, or another node behind the name
         for slot in range(height.slot, max(scan.slot, height.slot - MAX_WITNESS_BLOCKS), -1):
-            block = await self._block(rpc, slot)
-            if block is None or block.block_height is None:
+            try:
+                block = (await rpc.get_block_signatures(slot)).result
+            except (SlotSkipped, DataMissing):
                 continue
-            if block.signatures:
+            if block is not None and block.block_height is not None and block.signatures:
                 scan.witness = Witness(block.signatures[0], slot, block.block_height)
                 break
-            if block.block_height <= above:
-                break  # deeper blocks are lower still
         scan.slot = height.slot
         known = scan.witness
         if known is None or known.block_height <= above or known.slot < height.slot - WITNESS_SLOTS:
             return None
         return known
-
-    @staticmethod
-    async def _block(rpc: Rpc, slot: Slot) -> BlockSignatures | None:
-        try:
-            return (await rpc.get_block_signatures(slot)).result
-        except (SlotSkipped, DataMissing):
-            return None
 
     async def _ask(self, rpc: Rpc, signature: Signature, witness: Witness | None, *, history: bool) -> StatusAnswer:
         order = next(self._order)  # taken before asking: what was asked earlier proves less, never more

@@ -7,9 +7,10 @@ Holds no state about intents. Providers are asked in turn, so that one that lags
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import structlog
 from solders.address_lookup_table_account import AddressLookupTable, AddressLookupTableAccount
@@ -17,7 +18,15 @@ from solders.pubkey import Pubkey
 
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.core.intents import IntentEvent
-from tradingbot_engine.core.proof import Case, ExpiryEvidence, Unproven, prove_expiry, providers_needed
+from tradingbot_engine.core.proof import (
+    Case,
+    Commitment,
+    ExpiryEvidence,
+    StatusAnswer,
+    Unproven,
+    prove_expiry,
+    providers_needed,
+)
 from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, IntentState, OrderIntent
 from tradingbot_engine.domain.signals import Side
 from tradingbot_engine.domain.units import SOL_MINT, USDC_MINT, Epoch, Lamports, Mint, Slot, UnixMs
@@ -74,7 +83,8 @@ class LiveExecutor:
         self._quote_mint: Mint = SOL_MINT if settings.market.quote == "SOL" else USDC_MINT
         self._swap_programs = swap_programs(settings.bot.cluster)
         self._evidence = EvidenceGatherer(self._rpc)
-        self._turn = itertools.count()
+        # Each kind of question has its own turns: shared, two kinds could fall into step and always meet the same node.
+        self._sends, self._looks, self._fills = itertools.count(), itertools.count(), itertools.count()
 
     @property
     def paper(self) -> bool:
@@ -179,8 +189,8 @@ class LiveExecutor:
     # --- bytes leave
     async def send(self, attempt: Attempt, *, first: bool) -> None:
         # Each repetition starts at another provider: one that drops silently must not be the only one that ever hears of it.
-        names = self._in_turn()
-        provider = self._pool.order()[0] if first and self._pool.order() else names[0]
+        names = self._in_turn(self._sends)
+        provider = names[0]
         try:
             try:
                 await self._rpc.pinned(provider).send_transaction(
@@ -205,9 +215,8 @@ class LiveExecutor:
     async def look(self, record: IntentRecord, case: Case) -> Reading:
         attempt = record.current
         assert attempt is not None, "only a signed intent can be looked for"
-        names = self._in_turn()
-        with _unknown():
-            answer = await self._evidence.status(attempt.signature, provider=names[0])
+        names = self._in_turn(self._looks)
+        answer = await self._first(names, partial(self._evidence.status, attempt.signature))
         if answer.status is not None or record.state is IntentState.CONFIRMED:
             return Reading(answer)
         if answer.context_slot <= case.blockhash_slot + VALID_SLOTS:
@@ -252,13 +261,19 @@ class LiveExecutor:
     async def fill(self, record: IntentRecord, *, finalized: bool) -> Fill | None:
         attempt = record.current
         assert attempt is not None, "only a signed intent can be filled"
-        rpc = self._rpc.pinned(self._in_turn()[0])
-        with _unknown():
-            shown = await rpc.get_transaction(attempt.signature, "finalized" if finalized else "confirmed")
-        if shown.result is None:
+        commitment: Commitment = "finalized" if finalized else "confirmed"
+        shown = None
+        for name in self._in_turn(self._fills):
+            try:
+                shown = (await self._rpc.pinned(name).get_transaction(attempt.signature, commitment)).result
+            except RpcError as error:
+                _log.debug("transaction not read", provider=name, error=str(error))
+            if shown is not None:
+                break
+        if shown is None:
             return None
         return fill_of(
-            shown.result,
+            shown,
             intent=record.intent,
             attempt=attempt,
             wallet=self._wallet,
@@ -266,13 +281,23 @@ class LiveExecutor:
             finalized=finalized,
         )
 
-    def _in_turn(self) -> list[str]:
-        """Return the providers that may be asked, another one first each time."""
-        names = self._pool.order()
+    async def _first(self, names: list[str], ask: Callable[..., Awaitable[StatusAnswer]]) -> StatusAnswer:
+        """Return the first answer that any of the providers gives."""
+        failure: RpcError = RpcUnavailable("no endpoint may be asked")
+        for name in names:
+            try:
+                return await ask(provider=name)
+            except RpcError as error:
+                failure = error
+        with _unknown():
+            raise failure
+
+    def _in_turn(self, turns: Iterator[int]) -> list[str]:
+        """Return the providers that may be asked, another sound one first each time."""
+        names = self._pool.order(next(turns))
         if not names:
             raise RpcUnavailable("no endpoint may be asked")
-        first = next(self._turn) % len(names)
-        return names[first:] + names[:first]
+        return names
 
 
 def lamports_at_stake(intent: OrderIntent, attempt: Attempt, quote_mint: Mint) -> Lamports:

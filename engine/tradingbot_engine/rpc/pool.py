@@ -139,9 +139,17 @@ class RpcPool:
             for e in self._endpoints
         ]
 
-    def order(self) -> list[str]:
-        """Return the names of the providers that may be asked now, best first."""
-        return [e.name for e in self._candidates(None, ())]
+    def order(self, turn: int = 0) -> list[str]:
+        """
+        Return the names of the providers that may be asked now, best first.
+
+        With `turn` counting up the sound ones take turns at being first; those that failed lately or lag stay last.
+        """
+        now, best = self._clock.monotonic_s(), self._best_slot()
+        usable = self._candidates(None, ())
+        sound = [e.name for e in usable if e.rank(best, now)[:2] == (False, False)]
+        first = turn % len(sound) if sound else 0
+        return sound[first:] + sound[:first] + [e.name for e in usable if e.name not in sound]
 
     async def probe(self) -> None:
         """Ask every usable provider for its slot at once, so that `endpoints` speaks of now."""
