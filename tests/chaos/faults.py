@@ -59,6 +59,11 @@ class Plan:
         """Return the next crash point, as the switch of the engine names it: `name#visit`; "" for an engine that is spared."""
         return next(self._points) if self._random.random() < (0.85 if self._dense else 0.65) else ""
 
+    @staticmethod
+    def is_rare(point: str) -> bool:
+        """Tell whether a crash point is reached only after something else went wrong."""
+        return point.partition(":")[0] in ("expired", "abandoned", "forked", "failed", "release")
+
     def provocation(self, point: str) -> Act | None:
         """Return what brings a rare crash point about: expiries, forks and failures do not happen by themselves."""
         nodes = list(range(self._nodes))
@@ -66,7 +71,7 @@ class Plan:
             case "expired" | "abandoned":
                 return self._blackout()
             case "forked":
-                return Act("fork", 0.0, {"kind": "fork", "slots": 4, "requeue": False, "stay": []})
+                return Act("fork", 0.0, {"kind": "fork", "slots": 15, "requeue": False, "stay": []})
             case "failed":
                 slots = self._random.randint(10, 60)
                 return Act("node", 3.0, {"kind": "delay_send", "nodes": nodes, "delay_slots": slots})

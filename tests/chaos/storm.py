@@ -16,6 +16,8 @@ from chaos.world import World
 
 ARMED_S = 9.0
 """How long an armed engine may go without reaching its crash point before it is killed anyway."""
+RARE_ARMED_S = 25.0
+"""The same for a point that has to be provoked: an attempt must expire, or a fork hit a confirmed trade."""
 PROVOKE_S = 2.5
 """How long after its start an engine that is armed with a rare point gets what brings it about; again and again."""
 READY_S = 8.0
@@ -110,11 +112,10 @@ class Storm:
         """See whether the engine died at its point, and start the next one; kill one that never reaches it."""
         engine = self._engine
         if engine is not None and engine.running:
-            armed_too_long = self._point and time.monotonic() - self._started_s > ARMED_S
-            if armed_too_long and self._point.startswith("release"):
+            lived_s = time.monotonic() - self._started_s
+            if self._point.startswith("release") and lived_s > PROVOKE_S:
                 engine.send(signal.SIGTERM)  # the drain reaches it
-                armed_too_long = time.monotonic() - self._started_s > ARMED_S + 25
-            if armed_too_long:
+            if self._point and lived_s > (RARE_ARMED_S if self._plan.is_rare(self._point) else ARMED_S):
                 await self._kill(engine, random=True)
             elif self._point and time.monotonic() - max(self._started_s, self._provoked_s) > PROVOKE_S:
                 self._provoked_s = time.monotonic()

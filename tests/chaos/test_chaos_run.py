@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from chaos.minima import faults_of, shortfalls
-from chaos.run import run
+from chaos.run import measure_naive, run
 from support.postgres import MISSING, programs, server
 
 TRADES = 40
@@ -36,6 +36,6 @@ async def test_no_trade_is_lost_or_doubled_in_a_short_storm_on_postgresql() -> N
 @pytest.mark.timeout(400)
 async def test_the_same_storms_double_the_trades_of_a_naive_engine() -> None:
     """Otherwise the storms would be too weak to prove anything."""
-    report = await run(seeds=[1, 2, 3], trades=300, limit_s=200, naive=True)
+    report = await measure_naive([1, 2, 3], keep=None, say=False)
     print("\n" + "\n".join(report.lines()))
     assert report.audit["doubled"] > 0
