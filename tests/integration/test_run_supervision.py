@@ -193,6 +193,25 @@ def test_closing_the_terminal_drains(bench: Bench):
     assert not any(alive(line["pid"]) for line in bench.noted("runs", "localnet") + bench.noted("runs"))
 
 
+def test_nohup_goes_on_without_its_terminal(bench: Bench):
+    """SIGHUP that was set to be ignored stays ignored; SIGTERM drains."""
+    runner = subprocess.Popen(
+        ["/bin/sh", "-c", 'trap "" HUP; exec "$@"', "sh", *bench.command("run"), "--state-dir", str(bench.state)],
+        env=bench.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    bench.running.append(runner)
+    bench.trading()
+    runner.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert not bench.noted("drain")
+    runner.send_signal(signal.SIGTERM)
+    assert finish(runner)[0] == 0
+
+
 def test_a_reader_that_leaves_drains(bench: Bench):
     """`tradingbot run | head` closes standard output: nobody watches any more."""
     runner = bench.run(output="text")
@@ -378,18 +397,22 @@ def test_an_audit_that_cannot_be_done_leaves_its_numbers_empty(bench: Bench):
 
 
 def test_an_edited_manifest_is_applied_while_the_bot_runs(bench: Bench):
-    """The pause within two seconds and without a restart; a new token needs a new start and is said so."""
+    """The pause within two seconds and without a restart; what needs a new start, or is wrong, is said and not used."""
     runner = bench.run()
     bench.trading()
     bench.manifest.write_text(SAMPLE.read_text().replace("  mode: Live", "  paused: true\n  mode: Live"))
     event = eventually(lambda: bench.noted("live"), "the change arrives")[-1]["event"]
     assert json.loads(event.removeprefix("live "))["paused"] is True
     assert json.loads((bench.state / "engine.json").read_text())["bot"]["paused"] is True
+    bench.manifest.write_text(SAMPLE.read_text().replace("mode: Live", "mode: Lve"))
+    time.sleep(1.5)
     bench.manifest.write_text(SAMPLE.read_text().replace("speed: 60", "speed: 30"))
-    time.sleep(2.5)
+    time.sleep(1.5)
     runner.send_signal(signal.SIGTERM)
     code, _, err = finish(runner)
     assert code == 0
+    assert "goes on as it was: " in err
+    assert "did you mean Live?" in err
     assert "needs a new start" in err
     assert len(bench.noted("runs")) == 1
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,7 +135,7 @@ async def _run(bot: TradingBot, bundle: Bundle, state: StateDir, options: RunOpt
             duration_s=options.duration_s,
             board=board,
             session=session,
-            reload=Reload(options.files).changed,
+            reload=Reload(options.files, board.say).changed,
         )
         _listen(supervisor)
         showing = asyncio.create_task(_show(_view(options), board, supervisor))
@@ -167,8 +168,11 @@ def localnet_options(bot: TradingBot, options: RunOptions) -> LocalnetOptions | 
 
 def _listen(supervisor: Supervisor) -> None:
     loop = asyncio.get_running_loop()
-    for number, why in ((signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM"), (signal.SIGHUP, "the terminal closed")):
-        loop.add_signal_handler(number, supervisor.stop, why)
+    why = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "the terminal closed"}
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup: to go on without a terminal is what was asked for
+        del why[signal.SIGHUP]
+    for number, text in why.items():
+        loop.add_signal_handler(number, supervisor.stop, text)
     loop.add_signal_handler(signal.SIGQUIT, supervisor.quit)
 
 
@@ -200,8 +204,8 @@ async def _show(view: View, board: Board, supervisor: Supervisor) -> None:
 class Reload:
     """Reads the manifest anew when one of its files changed; a manifest with problems changes nothing."""
 
-    def __init__(self, sources: tuple[str, ...]) -> None:
-        self._sources = tuple(s for s in sources if s != "-")
+    def __init__(self, sources: tuple[str, ...], say: Callable[[str], None]) -> None:
+        self._sources, self._say = tuple(s for s in sources if s != "-"), say
         self._seen = self._stamp()
 
     def changed(self) -> TradingBot | None:
@@ -211,7 +215,11 @@ class Reload:
             return None
         self._seen = stamp
         bundle = load(self._sources, catalogue())
-        return bundle.bots[0].bot if len(bundle.bots) == 1 and not bundle.problems else None
+        if bundle.problems or len(bundle.bots) != 1:
+            why = str(bundle.problems[0]) if bundle.problems else f"it holds {len(bundle.bots)} bots"
+            self._say(f"the changed manifest is not used, the bot goes on as it was: {why}")
+            return None
+        return bundle.bots[0].bot
 
     def _stamp(self) -> tuple[tuple[str, int, int], ...]:
         stamps = []

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -154,11 +155,15 @@ class StateDir:
         return found
 
     def log(self, role: str) -> Path:
-        """Return the log file of a child, put aside once when it has grown large."""
-        path = self.logs / f"{role}.log"
-        if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
-            path.replace(path.with_suffix(".log.1"))
-        return path
+        """Return the log file of a child."""
+        return self.logs / f"{role}.log"
+
+    def trim_logs(self) -> None:
+        """Put large logs aside, one generation; children write on, since they append."""
+        for path in self.logs.glob("*.log"):
+            if path.stat().st_size > MAX_LOG_BYTES:
+                shutil.copyfile(path, path.with_suffix(".log.1"))
+                os.truncate(path, 0)
 
     def _read(self, name: str) -> dict[str, Any]:
         try:

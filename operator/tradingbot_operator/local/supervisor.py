@@ -33,6 +33,7 @@ from tradingbot_operator.local.summary import NO_PROOF
 from tradingbot_operator.local.supplies import Supplies
 
 POLL_S = 0.5
+LOGS_S = 60.0
 LEAST_FUNDS_SOL = 100
 FUND_S = 30.0
 READY_S = 60.0
@@ -261,8 +262,12 @@ class Supervisor:
                     await self._engine.end(patience_s=QUIT_S, first=signal.SIGQUIT)
 
     async def _poll(self) -> None:
+        looked = 0.0
         while True:
             await self._ask_status()
+            if time.monotonic() - looked > LOGS_S:
+                looked = time.monotonic()
+                await asyncio.to_thread(self._state.trim_logs)
             await asyncio.sleep(POLL_S)
 
     async def _ask_status(self) -> None:

@@ -109,6 +109,18 @@ def test_a_process_that_ignores_sigterm_is_killed_and_waited_for():
     child.stdout.close()
 
 
+def test_logs_do_not_grow_without_limit(state: StateDir, monkeypatch: pytest.MonkeyPatch):
+    """A child that appends writes on in the emptied file; one generation is kept."""
+    monkeypatch.setattr("tradingbot_operator.local.state_dir.MAX_LOG_BYTES", 10)
+    with state.log("engine").open("ab", buffering=0) as child:
+        child.write(b"0123456789a")
+        state.trim_logs()
+        child.write(b"new")
+        state.trim_logs()
+    assert state.log("engine").read_bytes() == b"new"
+    assert (state.logs / "engine.log.1").read_bytes() == b"0123456789a"
+
+
 def test_broken_records_are_no_records(state: StateDir):
     """Whatever a crash left in the file."""
     for text in ("", "[]", "{", '{"engine": 5}', '{"engine": {"pid": "x"}}', '{"engine": {}}'):
