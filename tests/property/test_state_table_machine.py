@@ -21,7 +21,10 @@ from tradingbot_engine.core.proof import (
     prove_expiry,
     read_status,
 )
+from tradingbot_engine.core.steps import Abandon, Finished, Follow, NewAttempt, next_step
+from tradingbot_engine.domain.intents import IntentRecord, OrderIntent
 from tradingbot_engine.domain.intents import IntentState as S
+from tradingbot_engine.domain.signals import Priority, Purpose, Side
 
 E = IntentEvent
 
@@ -110,6 +113,35 @@ def test_every_open_state_can_reach_a_terminal_one() -> None:
         reaches |= more
     assert reaches == set(S)
     assert {state for state, _ in TABLE} == set(OPEN)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    state=st.sampled_from(list(S)),
+    attempt=st.integers(0, 4),
+    purpose=st.sampled_from(list(Purpose)),
+    age_ms=st.integers(0, 200_000),
+    may_attempt=st.booleans(),
+    most=st.integers(1, 3),
+)
+def test_the_driver_asks_only_for_rows_that_the_table_has(
+    state: S, attempt: int, purpose: Purpose, age_ms: int, may_attempt: bool, most: int
+) -> None:
+    """A new attempt and giving up are proposed only where no attempt is alive; whatever is alive is followed."""
+    intent = OrderIntent(
+        id="a" * 32, strategy="s", mint="m", side=Side.BUY, purpose=purpose, priority=Priority.NORMAL,
+        position_id="a" * 32, amount_in=1, reserve_quote=1, reserve_lamports=0, max_slippage_bps=1,
+        max_priority_fee_lamports=0, signal_at_ms=0, created_at_ms=0, price=1.0, reason="Test",
+    )  # fmt: skip
+    record = IntentRecord(intent=intent, shard=0, epoch=1, state=state, attempt=attempt)
+    step = next_step(record, now_ms=age_ms, entry_max_age_ms=30_000, entry_max_attempts=most, may_attempt=may_attempt)
+    assert isinstance(step, Finished) == (state in TERMINAL)
+    assert isinstance(step, Follow) == (state in LIVE)
+    if isinstance(step, NewAttempt):
+        assert next_state(state, E.SIGN) is S.SIGNED
+        assert may_attempt
+    if isinstance(step, Abandon):
+        assert next_state(state, E.ABANDON) is S.ABANDONED
 
 
 SLOTS = st.integers(min_value=0, max_value=2_000)
