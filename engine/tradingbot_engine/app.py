@@ -46,6 +46,7 @@ from tradingbot_engine.market.tokens import QUOTE_DECIMALS, resolve_tokens
 from tradingbot_engine.market.wallet import read_wallet
 from tradingbot_engine.metrics import Metrics
 from tradingbot_engine.pipeline import Pipeline
+from tradingbot_engine.quality import Quality
 from tradingbot_engine.recovery import compare_with_chain, take_shards
 from tradingbot_engine.rpc.pool import RpcPool
 from tradingbot_engine.settings import EngineSettings
@@ -263,6 +264,7 @@ def _upkeep(
         ownership=lambda: next(iter(owned.values()), None),
         sale_value=desk.sale_value,
         limits=desk.risk_limits,
+        faults=Quality(ledger=ledger, book=book, feed=outside.feed).faults,
         lifecycle=lifecycle,
         clock=outside.clock,
     )

@@ -48,6 +48,7 @@ class Desk:
 
     def approve(self, signal: Signal) -> OrderIntent | Refused:
         """Size the signal, or say why not; pure but for the numbers that are read here."""
+        view = self._feed.health().tokens.get(signal.mint)
         decision = approve(
             signal,
             bot_id=self._book.bot.bot_id,
@@ -57,7 +58,7 @@ class Desk:
             token=self._tokens.get(signal.mint) or Token(signal.mint, "", 0),
             quote_decimals=self._quote_decimals,
             position=self._book.position(signal.position_id),
-            price=signal.price,
+            price=view.price if view is not None and view.price else signal.price,
             now_ms=self._clock.now_ms(),
         )
         if isinstance(decision, OrderIntent):

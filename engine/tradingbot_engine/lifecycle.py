@@ -62,6 +62,11 @@ class Lifecycle:
         """Whether new signals may become intents now."""
         return self.phase is Phase.READY and not self._reasons.keys() & _BLOCKING and self.fatal is None
 
+    @property
+    def may_exit(self) -> bool:
+        """Whether positions may be left now: a pause stops entries, never a stop loss."""
+        return self.phase is Phase.READY and not self._reasons.keys() & (_BLOCKING - {"Paused"}) and self.fatal is None
+
     def has(self, reason: str) -> bool:
         return reason in self._reasons
 

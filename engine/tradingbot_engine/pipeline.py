@@ -117,7 +117,7 @@ class Pipeline:
         await self._claimed.wait()
 
     async def _trade(self, signal: Signal) -> None:
-        if not self._lifecycle.may_trade:
+        if not (self._lifecycle.may_exit if signal.purpose is Purpose.EXIT else self._lifecycle.may_trade):
             return self._refuse(
                 signal, "NotTrading", "; ".join(r.type for r in self._lifecycle.reasons) or self._lifecycle.phase
             )

@@ -10,12 +10,12 @@ from tradingbot_engine.clock import Clock
 from tradingbot_engine.core.intents import OPEN
 from tradingbot_engine.domain.intents import IntentState
 from tradingbot_engine.domain.portfolio import Position
-from tradingbot_engine.domain.signals import Side
 from tradingbot_engine.domain.tokens import Token
 from tradingbot_engine.domain.units import Mint, QuoteUnits
 from tradingbot_engine.ledger.port import FillRow, Ledger
 from tradingbot_engine.lifecycle import Lifecycle
 from tradingbot_engine.market.port import Feed
+from tradingbot_engine.quality import slippage_bps
 from tradingbot_engine.rpc.pool import RpcPool
 from tradingbot_engine.settings import EngineSettings
 from tradingbot_engine.tally import Tally
@@ -139,8 +139,6 @@ class StatusPage:
     def _fill(self, row: FillRow) -> dict[str, Any]:
         fill = row.fill
         symbols: dict[Mint, str] = {t.mint: t.symbol for t in self._tokens}
-        got = fill.base_delta if fill.side is Side.BUY else fill.quote_delta
-        slippage_bps = (row.quoted_out - got) * 10_000 // row.quoted_out if row.quoted_out and got else None
         return {
             "atMs": fill.block_time_ms,
             "symbol": symbols.get(row.mint) or row.mint[:4],
@@ -149,7 +147,7 @@ class StatusPage:
             "purpose": row.purpose,
             "baseUnits": abs(fill.base_delta),
             "quoteLamports": abs(fill.quote_delta),
-            "slippageBps": slippage_bps,
+            "slippageBps": slippage_bps(row),
             "latencyMs": row.signed_at_ms - row.created_at_ms,
             "signature": fill.signature,
             "slot": fill.slot,

@@ -85,11 +85,13 @@ class Marker:
         ownership: Callable[[], Ownership | None],
         sale_value: Callable[[Position], QuoteUnits | None],
         limits: Callable[[RiskState], RiskLimits],
+        faults: Callable[[], Awaitable[tuple[str, ...]]],
         lifecycle: Lifecycle,
         clock: Clock,
     ) -> None:
         self._ledger, self._book, self._ownership = ledger, book, ownership
-        self._sale_value, self._limits, self._lifecycle, self._clock = sale_value, limits, lifecycle, clock
+        self._sale_value, self._limits, self._faults = sale_value, limits, faults
+        self._lifecycle, self._clock = lifecycle, clock
 
     async def mark(self) -> None:
         """
@@ -112,8 +114,9 @@ class Marker:
             unrealized += value - _cost_of_held(position)
         now_ms = self._clock.now_ms()
         total = await self._ledger.mark(ownership=ownership, unrealized=unrealized, at_ms=now_ms)
+        faults = await self._faults()
         risk = await self._ledger.update_risk(
-            lambda risk: assess(risk, unrealized=total, at_ms=now_ms, limits=self._limits(risk)),
+            lambda risk: assess(risk, unrealized=total, at_ms=now_ms, limits=self._limits(risk), faults=faults),
             ownership=ownership,
             actor="engine",
         )

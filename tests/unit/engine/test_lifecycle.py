@@ -57,3 +57,17 @@ def test_the_first_drain_request_is_the_one_that_counts():
     life.request_drain("admin")
     assert life.drain_requested.is_set()
     assert life.drain_reason == "SIGTERM"
+
+
+def test_a_pause_stops_entries_and_never_a_stop_loss():
+    """Whoever pauses a bot wants no new risk; leaving a position is the opposite of that."""
+    life, _ = fresh()
+    assert not life.may_exit
+    life.enter(Phase.READY)
+    life.tell("Paused", "by hand")
+    assert (life.may_trade, life.may_exit) == (False, True)
+    life.tell("LedgerUnavailable", "locked")
+    assert not life.may_exit
+    life.clear("LedgerUnavailable")
+    life.tell("LedgerBehindChain", "an old copy", fatal=True)
+    assert not life.may_exit
