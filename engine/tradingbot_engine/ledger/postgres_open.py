@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from tradingbot_engine.errors import LedgerNotDurable
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
 
 _ONE_MIGRATES = 7_164_920_013
 """Key of the advisory lock under which a ledger is migrated."""
+_PATIENT = (
+    "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 10000; "
+    "SET LOCAL idle_in_transaction_session_timeout = 60000"
+)
 _STANDBYS_SQL = (
     "SELECT count(*) FROM pg_stat_replication r WHERE coalesce(r.state, 'streaming') = 'streaming' "
     "AND NOT EXISTS (SELECT 1 FROM pg_replication_slots s WHERE s.active_pid = r.pid AND s.slot_type = 'logical')"
@@ -42,12 +47,17 @@ async def check_durable(session: Session) -> None:
 
 async def migrate(session: Session) -> None:
     """Bring the schema to the newest revision, in one transaction; of several processes one does it."""
-    if await revision_of(session) == HEAD:
+    since = await revision_of(session)
+    if since == HEAD:
         return
+    # Rendered outside of the transaction: loading Alembic may take longer than a session may be idle in one.
+    script = await asyncio.to_thread(upgrade_script, "postgresql", since=since)
     async with session.transaction():
-        await session.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 10000")
+        await session.execute(_PATIENT)
         await session.execute(f"SELECT pg_advisory_xact_lock({_ONE_MIGRATES})")
-        script = upgrade_script("postgresql", since=await revision_of(session))
+        now = await revision_of(session)
+        if now != since:  # another process was first
+            script = upgrade_script("postgresql", since=now)
         if script:
             await session.execute(script, timeout=60)
 

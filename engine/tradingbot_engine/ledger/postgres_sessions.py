@@ -30,6 +30,7 @@ SESSION_SETTINGS = {
     "default_transaction_isolation": "read committed",
     "synchronous_commit": "on",
     "jit": "off",
+    "plan_cache_mode": "force_generic_plan",  # one row is looked up each time: planning anew would cost more than running
 }
 """Milliseconds."""
 CONNECT_TIMEOUT_S = 5.0
