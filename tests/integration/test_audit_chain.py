@@ -233,6 +233,7 @@ async def test_a_failed_landing_beside_a_success_is_not_doubled(chain, bot):
     document, _ = await audited(chain, ledger)
     assert document["doubled"] == 0
     assert (document["lost"], document["failed"]) == (1, 1)  # proof of expiry was wrong: the fee is in no book
+    assert "the ledger says EXPIRED" in document["findings"][0]["message"]
 
 
 async def test_what_landed_and_is_still_waited_for_is_open_not_lost(chain, bot):
