@@ -41,11 +41,19 @@ NAIVE_TRADES, NAIVE_S = 600, 80.0
 
 
 async def one_seed(
-    seed: int, *, trades: int, limit_s: float, directory: Path, naive: bool, say: bool, postgres: Server | None
+    seed: int,
+    *,
+    trades: int,
+    limit_s: float,
+    directory: Path,
+    naive: bool,
+    say: bool,
+    postgres: Server | None,
+    broken: str,
 ) -> Report:
     """Run one seed to its audit."""
     url = await new_database(postgres, f"seed_{seed}") if postgres else None
-    setup = Setup(seed=seed, ledger_url=url)
+    setup = Setup(seed=seed, ledger_url=url, broken=broken)
     async with aiohttp.ClientSession() as http:
         world = World(setup=setup, directory=directory, http=http)
         plan = Plan(seed, nodes=setup.nodes, slot_ms=setup.slot_ms, dense=trades <= DENSE_TRADES)
@@ -77,6 +85,7 @@ async def run(
     keep: Path | None = None,
     say: bool = False,
     postgres: Server | None = None,
+    broken: str = "",
 ) -> Report:
     """
     Run all seeds, one after the other, and add up what they counted.
@@ -86,6 +95,7 @@ async def run(
         trades: Filled trades per seed.
         limit_s: Seconds for everything; shared by the seeds. None: 2 s per trade.
         postgres: A server for the ledgers; SQLite without.
+        broken: A rule that the engines break on purpose (see `launch.py`).
         keep: Where logs, ledgers and chains are kept; a temporary directory that goes away by default.
     """
     total = Report()
@@ -103,6 +113,7 @@ async def run(
                 naive=naive,
                 say=say,
                 postgres=postgres,
+                broken=broken,
             )
             total.add(report)
             if say:
@@ -112,7 +123,7 @@ async def run(
                 )
         sound = not faults_of(total)
     finally:
-        if keep is None and (sound or naive):
+        if keep is None and (sound or naive or broken):
             shutil.rmtree(base, ignore_errors=True)
         elif not sound:
             print(f"logs, ledger and chain are kept in {base}", file=sys.stderr)

@@ -39,3 +39,12 @@ async def test_the_same_storms_double_the_trades_of_a_naive_engine() -> None:
     report = await measure_naive([1, 2, 3], keep=None, say=False)
     print("\n" + "\n".join(report.lines()))
     assert report.audit["doubled"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+async def test_a_storm_notices_an_engine_that_signs_again_after_a_timeout() -> None:
+    """The real engine with one rule broken: storm and audit together must find the doubled or lost trades."""
+    report = await run(seeds=[1], trades=150, limit_s=200, broken="timeout")
+    print("\n" + "\n".join(report.lines()))
+    assert report.verdict["doubled"] + report.verdict["lost"] > 0

@@ -48,6 +48,8 @@ class Setup:
     slippage_bps: int = 60
     ledger_url: str | None = None
     """A PostgreSQL database; SQLite without."""
+    broken: str = ""
+    """A rule of the protocol that the engines break (`launch.py`), to see whether the storm notices."""
 
 
 @dataclass
@@ -212,6 +214,7 @@ class World:
         log = self.directory / f"engine-{number:04d}.log"
         command = engine_command("run", "--config", str(self.config))
         env = {"TRADINGBOT_CRASH_AT": crash_at} if crash_at else {}
+        env |= {"CHAOS_BREAK": self.setup.broken} if self.setup.broken else {}
         if not runner:
             return Process.start([*command, "--parent-pid", str(os.getpid())], log=log, **env)
         pid_file = self.directory / f"engine-{number:04d}.pid"
