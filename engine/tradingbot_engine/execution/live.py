@@ -30,7 +30,7 @@ from tradingbot_engine.core.proof import (
 from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, IntentState, OrderIntent
 from tradingbot_engine.domain.signals import Side
 from tradingbot_engine.domain.units import SOL_MINT, USDC_MINT, Epoch, Lamports, Mint, Slot, UnixMs
-from tradingbot_engine.errors import TemporaryError
+from tradingbot_engine.errors import PermanentError, TemporaryError
 from tradingbot_engine.execution.build import assemble, build_message
 from tradingbot_engine.execution.evidence import EvidenceGatherer
 from tradingbot_engine.execution.fills import fill_of
@@ -70,12 +70,25 @@ def _unknown() -> Iterator[None]:
         raise ChainUnreadable(str(error)) from error
 
 
+class MarkNotInForce(PermanentError):
+    """`execution.mark: Guard` is refused until the rent of guard accounts is reclaimed and their creator is looked up."""
+
+
 class LiveExecutor:
     """Trades for real. See `execution.port.Executor` for what each method promises and raises."""
 
     def __init__(self, *, swap: SwapApi, rpc: RpcPool, signer: Signer, settings: EngineSettings, clock: Clock) -> None:
         if signer.address != settings.wallet.address:
             raise KeyUnusable(f"the signer is for {signer.address}, the wallet is {settings.wallet.address}")
+        if settings.execution.mark == "Guard":
+            raise MarkNotInForce("execution.mark: Guard is not yet in force; use Memo (or None, without an audit)")
+        if settings.execution.expiry_proof.providers > len(settings.rpc.endpoints):
+            _log.warning(
+                "fewer RPC endpoints than execution.expiry_proof.providers: old or large attempts that never landed "
+                "stay open until there are more",
+                endpoints=len(settings.rpc.endpoints),
+                providers=settings.execution.expiry_proof.providers,
+            )
         self._swap, self._pool, self._rpc, self._signer, self._clock = swap, rpc, Rpc(rpc), signer, clock
         self._execution = settings.execution
         self._wallet = settings.wallet.address
@@ -236,8 +249,6 @@ class LiveExecutor:
                     break
             elif isinstance(alone, Unproven):
                 _log.debug("no proof of expiry", provider=name, reason=alone.reason, signature=attempt.signature)
-        if 0 < len(pieces) < needed:
-            _log.warning("expiry unproven: too few providers agree", needed=needed, agree=len(pieces))
         return Reading(answer, tuple(pieces), needed)
 
     async def _expiry(

@@ -64,11 +64,14 @@ class _Course:
     rejected: bool = False
     seen_slot: Slot = 0
     failures: int = 0
+    unproven: str = ""
+    """What the proof of expiry lacked when it was last said."""
 
     def onto(self, attempt: int, *, fresh: bool) -> None:
         """Begin anew with another attempt."""
         self.attempt, self.fresh, self.sends = attempt, fresh, 0
         self.last_send_s, self.rejected, self.seen_slot, self.failures = None, False, 0, 0
+        self.unproven = ""
 
 
 class TradeDriver:
@@ -247,7 +250,9 @@ class TradeDriver:
         )
         proof = prove_expiry(replace(case, providers_needed=max(strict, reading.providers_needed)), reading.expiry)
         if isinstance(proof, Unproven):
-            _log.info("expiry unproven", intent=record.intent.id, reason=proof.reason)
+            if proof.reason != course.unproven:  # said once, not at every look
+                _log.info("expiry unproven", intent=record.intent.id, reason=proof.reason)
+                course.unproven = proof.reason
             return None
         return await self._move(record, ownership, E.EXPIRE)
 
