@@ -16,6 +16,7 @@ from support.ledgers import (
     an_exit,
     bought,
     claimed,
+    limits,
     own,
     signed,
     sold,
@@ -140,6 +141,29 @@ async def test_a_zombie_writes_nothing_under_its_old_epoch(ledger: Ledger) -> No
     assert await ledger.intent(record.intent.id) == record
     moved = await step(ledger, record, E.SEND, successor)
     assert (moved.state, moved.epoch) == (S.SUBMITTED, 2)
+    assert await violations(ledger) == []
+
+
+@pytest.mark.parametrize("stale", ["epoch", "holder"])
+async def test_epoch_and_holder_must_both_be_those_of_the_row(ledger: Ledger, stale: str) -> None:
+    """A process that took its shard anew has old tasks of the same holder; and an epoch alone proves nothing."""
+    first = await own(ledger)
+    record = await signed(ledger, await claimed(ledger, an_entry(), first), first)
+    if stale == "epoch":
+        wrong = first
+        right = await own(ledger, holder=first.holder)
+    else:
+        wrong, right = replace(first, holder="somebody"), first
+    for work in (
+        ledger.move(step_of(record, E.SEND), ownership=wrong),
+        ledger.claim(an_entry(2, mint="2"), ownership=wrong, limits=limits()),
+        ledger.mark(ownership=wrong, unrealized=1, at_ms=NOW_MS),
+        ledger.update_risk(lambda r: r, ownership=wrong, actor="old task"),
+    ):
+        with pytest.raises(Fenced):
+            await work
+    assert not await ledger.release(wrong, now_ms=NOW_MS)
+    await step(ledger, record, E.SEND, right)
     assert await violations(ledger) == []
 
 

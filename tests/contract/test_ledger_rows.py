@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from support.ledgers import (
@@ -26,9 +27,10 @@ from support.places import Place
 from tradingbot_engine.core.intents import IntentEvent as E
 from tradingbot_engine.domain.events import Bar
 from tradingbot_engine.domain.portfolio import RiskState, Tier
-from tradingbot_engine.errors import LedgerInUse, LedgerUnavailable, WrongGenesis
+from tradingbot_engine.errors import LedgerInUse, LedgerUnavailable, PermanentError, WrongGenesis
 from tradingbot_engine.ledger.invariants import violations
 from tradingbot_engine.ledger.port import Ledger, ShardRow
+from tradingbot_engine.ledger.readonly import open_ledger_readonly
 
 pytest_plugins = ["support.ledger_fixtures"]
 MINUTE = 60_000
@@ -224,3 +226,34 @@ async def test_everything_is_there_after_closing_and_opening_again(place: Place)
     assert list(await again.open_intents()) == [waiting]
     assert (await again.risk()).day == TODAY
     assert await violations(again) == []
+
+
+async def test_the_audit_reads_the_tables_by_plain_sql_and_writes_nothing(place: Place) -> None:
+    """The names that the schema promises, beside an open ledger."""
+    ledger = await place.open()
+    await ledger.adopt_bot(a_bot(), risk=a_risk())
+    me = await own(ledger)
+    record = await bought(ledger, an_entry(), me, cost=SOL - 1)
+    where = place.path if place.kind == "sqlite" else place.url
+    async with open_ledger_readonly(where) as reader:
+        rows = await reader.fetch(
+            "SELECT i.id, i.state, i.side, i.mint, i.strategy, i.purpose, i.attempt, i.amount_in, a.signature, f.slot, "
+            "f.base_delta, f.quote_delta, f.lamport_delta, f.base_fee_lamports, f.priority_fee_lamports, f.finalized, f.paper "
+            "FROM intents i JOIN attempts a ON a.intent_id = i.id AND a.n = i.attempt "
+            "JOIN fills f ON f.intent_id = i.id AND f.attempt = a.n AND f.signature = a.signature WHERE i.id = $1",
+            record.intent.id,
+        )
+        (row,) = rows
+        assert row[:2] == (record.intent.id, "DONE")
+        assert row[8:] == (f"sig-{record.intent.id}-1", 200, 2_000_000, 1 - SOL, 1 - SOL - 7_000, 5_000, 2_000, 1, 0)
+        with pytest.raises((PermanentError, LedgerUnavailable)):
+            await reader.fetch("UPDATE bots SET name = 'changed'")
+    assert (await ledger.bot()).name == "default/first"
+
+
+async def test_a_ledger_that_is_not_there_is_not_made_by_reading(tmp_path: Path) -> None:
+    """A wrong path is told, not turned into an empty ledger that proves anything."""
+    with pytest.raises(LedgerUnavailable):
+        async with open_ledger_readonly(tmp_path / "none.db"):
+            pass
+    assert list(tmp_path.iterdir()) == []
