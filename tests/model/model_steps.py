@@ -7,6 +7,7 @@ and where an event leads (`next_state`). Only the chain, the ledger's compares a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from model.model_evidence import NULLS, RuleE
@@ -55,10 +56,13 @@ class Steps:
     def _chain(self, world: World, out: list[Step]) -> None:
         tip, intents = world.tip, world.intents
         if tip < self.config.finality:
-            out.append(Step("a block is made", world._replace(tip=tip + 1)))
+            out.append(Step("a block is made", World(tip + 1, world.ghost, world.shards, intents)))
         else:
             out.append(
-                Step("a block is made and one finalized", world._replace(intents=_each_attempt(intents, _older)))
+                Step(
+                    "a block is made and one finalized",
+                    World(tip, world.ghost, world.shards, _each_attempt(intents, _older)),
+                )
             )
         if tip == 0:
             return
@@ -123,7 +127,7 @@ class Steps:
                     for s in world.shards
                 )
                 intents = _forget(world.intents, pod, set(range(len(world.intents))))
-                out.append(Step(f"pod {pod} crashes", world._replace(shards=shards, intents=intents), False))
+                out.append(Step(f"pod {pod} crashes", World(world.tip, world.ghost, shards, intents), False))
 
     # --- tasks
     def _task(self, world: World, pod: int, index: int, out: list[Step]) -> None:
@@ -212,7 +216,7 @@ class Steps:
         expirable = table.next_state(state, E.EXPIRE) is not None
 
         def hold(evidence: tuple[object, ...], label: str, fair: bool) -> None:
-            out.append(Step(f"{who} {label}", _put_task(world, pod, index, task._replace(evidence=evidence)), fair))
+            out.append(Step(f"{who} {label}", _put_task(world, pod, index, Task(task.state, task.n, evidence)), fair))
 
         expired = ("event", E.EXPIRE.value, False)
         readings = (("finalized", min(above, 2)), ("processed", min(world.tip - 1 + above, 2)))
@@ -320,15 +324,17 @@ def _older(attempt: Attempt) -> Attempt:
     return Attempt(max(attempt.last - 1, -1), attempt.sent, landed, attempt.ghost)
 
 
-def _each_attempt(intents: tuple[Intent, ...], change) -> tuple[Intent, ...]:  # type: ignore[no-untyped-def]
+def _each_attempt(intents: tuple[Intent, ...], change: Callable[[Attempt], Attempt]) -> tuple[Intent, ...]:
     return tuple(
-        i._replace(attempts=tuple(map(change, i.attempts)), loose=tuple(map(change, i.loose))) for i in intents
+        Intent(i.state, i.n, tuple(map(change, i.attempts)), i.tasks, tuple(map(change, i.loose)) if i.loose else ())
+        for i in intents
     )
 
 
 def _forget(intents: tuple[Intent, ...], pod: int, which: set[int]) -> tuple[Intent, ...]:
     return tuple(
-        i._replace(tasks=_with(i.tasks, pod, ())) if k in which and i.tasks[pod] else i for k, i in enumerate(intents)
+        Intent(i.state, i.n, i.attempts, _with(i.tasks, pod, ()), i.loose) if k in which and i.tasks[pod] else i
+        for k, i in enumerate(intents)
     )
 
 
@@ -347,4 +353,5 @@ def _put_task(world: World, pod: int, index: int, task: Task | tuple[()]) -> Wor
 
 
 def _put_shard(world: World, index: int, shard: Shard) -> World:
-    return world._replace(shards=(*world.shards[:index], shard, *world.shards[index + 1 :]))
+    shards = (*world.shards[:index], shard, *world.shards[index + 1 :])
+    return World(world.tip, world.ghost, shards, world.intents)

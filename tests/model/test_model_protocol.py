@@ -15,9 +15,7 @@ WORLDS = {
 }
 LARGE_WORLDS = {
     "one intent, two pods, two attempts, dead-fork nodes": Configuration(ghosts=True),
-    "two tasks in one epoch, two attempts, dead-fork nodes": Configuration(
-        ghosts=True, one_process=True, errors=False
-    ),
+    "two tasks in one epoch, two attempts, dead-fork nodes": Configuration(ghosts=True, one_process=True, errors=False),
     "shards released and handed over": Configuration(releases=True),
     "two tasks in one epoch, three attempts": Configuration(
         one_process=True, attempts=3, errors=False, submitted=False, crashes=False
