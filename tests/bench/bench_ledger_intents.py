@@ -21,7 +21,8 @@ from tradingbot_engine.ledger.postgres import PostgresLedger
 from tradingbot_engine.ledger.sqlite import SqliteLedger
 
 SECONDS = 4.0
-WORKERS = 12
+WORKERS = 16
+"""As many as an engine follows trades at once, by default."""
 RICH = 10**17
 GOAL_PER_S, GOAL_P99_MS = 2000, 10.0
 
