@@ -6,6 +6,7 @@ Holds no state about intents. Providers are asked in turn, so that one that lags
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 
 import structlog
-from solders.address_lookup_table_account import AddressLookupTable, AddressLookupTableAccount
+from solders.address_lookup_table_account import AddressLookupTableAccount
 from solders.pubkey import Pubkey
 
 from tradingbot_engine.clock import Clock
@@ -36,10 +37,12 @@ from tradingbot_engine.execution.evidence import EvidenceGatherer
 from tradingbot_engine.execution.fills import fill_of
 from tradingbot_engine.execution.limits import check_quote
 from tradingbot_engine.execution.plan import SwapPlan, check_plan
-from tradingbot_engine.execution.port import Quote, QuoteUnavailable, Reading, SendRejected, TransactionTooLarge
+from tradingbot_engine.execution.port import Quote, Reading, SendRejected, TransactionTooLarge
 from tradingbot_engine.execution.programs import swap_programs
 from tradingbot_engine.execution.signer import KeyUnusable, Signer
 from tradingbot_engine.execution.swap import SwapApi
+from tradingbot_engine.execution.tables import LookupTables
+from tradingbot_engine.rpc.decode import Blockhash
 from tradingbot_engine.rpc.errors import AlreadyProcessed, PreflightFailed, RequestInvalid, RpcError, RpcUnavailable
 from tradingbot_engine.rpc.methods import Rpc
 from tradingbot_engine.rpc.pool import RpcPool
@@ -74,6 +77,14 @@ class MarkNotInForce(PermanentError):
     """`execution.mark: Guard` is refused until the rent of guard accounts is reclaimed and their creator is looked up."""
 
 
+async def _put_away(task: asyncio.Task[Blockhash]) -> None:
+    """End a task whose result nobody may want any more, and look at its error, so that neither is left behind."""
+    task.cancel()
+    await asyncio.wait((task,))
+    if not task.cancelled():
+        task.exception()
+
+
 class LiveExecutor:
     """Trades for real. See `execution.port.Executor` for what each method promises and raises."""
 
@@ -96,6 +107,7 @@ class LiveExecutor:
         self._quote_mint: Mint = SOL_MINT if settings.market.quote == "SOL" else USDC_MINT
         self._swap_programs = swap_programs(settings.bot.cluster)
         self._evidence = EvidenceGatherer(self._rpc)
+        self._tables = LookupTables(rpc=self._rpc, clock=clock)
         # Each kind of question has its own turns: shared, two kinds could fall into step and always meet the same node.
         self._sends, self._looks, self._fills = itertools.count(), itertools.count(), itertools.count()
 
@@ -137,21 +149,25 @@ class LiveExecutor:
     async def _prepare(self, record: IntentRecord, quote: Quote, *, epoch: Epoch, now_ms: UnixMs) -> Attempt:
         intent = record.intent
         max_fee = min(intent.max_priority_fee_lamports, self._execution.priority_fee.max_lamports)
-        plan = await self._swap.instructions(
-            quote, user=self._wallet, level=self._execution.priority_fee.level, max_priority_fee_lamports=max_fee
-        )
-        input_mint, output_mint = self._mints(intent)
-        check_plan(
-            plan,
-            wallet=self._wallet_key,
-            output_mint=Pubkey.from_string(output_mint),
-            wrap_at_most=intent.amount_in if input_mint == SOL_MINT else 0,
-            swap_programs=self._swap_programs,
-        )
-        tables = await self._lookup_tables(plan)
-        # Last, so that the blockhash is as young as can be; L comes from our own node and from nobody else.
-        with _unknown():
-            recent = (await self._rpc.get_latest_blockhash("confirmed")).result
+        asking = asyncio.create_task(
+            self._recent_blockhash()
+        )  # beside the instructions: it waits for nothing of theirs
+        try:
+            plan = await self._swap.instructions(
+                quote, user=self._wallet, level=self._execution.priority_fee.level, max_priority_fee_lamports=max_fee
+            )
+            input_mint, output_mint = self._mints(intent)
+            check_plan(
+                plan,
+                wallet=self._wallet_key,
+                output_mint=Pubkey.from_string(output_mint),
+                wrap_at_most=intent.amount_in if input_mint == SOL_MINT else 0,
+                swap_programs=self._swap_programs,
+            )
+            tables = await self._tables_of(plan)
+            recent = await asking
+        finally:
+            await _put_away(asking)
         message = build_message(
             plan,
             wallet=self._wallet_key,
@@ -176,24 +192,16 @@ class LiveExecutor:
             quoted_out=quote.amount_out,
         )
 
-    async def _lookup_tables(self, plan: SwapPlan) -> tuple[AddressLookupTableAccount, ...]:
+    async def _tables_of(self, plan: SwapPlan) -> tuple[AddressLookupTableAccount, ...]:
         if plan.lookup_tables is not None:
             return plan.lookup_tables
-        if not plan.lookup_table_addresses:
-            return ()
-        addresses = plan.lookup_table_addresses
         with _unknown():
-            accounts = (await self._rpc.get_multiple_accounts(addresses)).result
-        tables = []
-        for address, account in zip(addresses, accounts, strict=True):
-            if account is None:
-                raise QuoteUnavailable(f"lookup table {address} does not exist (yet)")
-            try:
-                content = AddressLookupTable.deserialize(account.data)
-            except ValueError as error:
-                raise QuoteUnavailable(f"{address} is no lookup table") from error
-            tables.append(AddressLookupTableAccount(Pubkey.from_string(address), content.addresses))
-        return tuple(tables)
+            return await self._tables.get(plan.lookup_table_addresses) if plan.lookup_table_addresses else ()
+
+    async def _recent_blockhash(self) -> Blockhash:
+        """L comes from our own node and from nobody else."""
+        with _unknown():
+            return (await self._rpc.get_latest_blockhash("confirmed")).result
 
     def _mints(self, intent: OrderIntent) -> tuple[Mint, Mint]:
         buying = intent.side is Side.BUY
