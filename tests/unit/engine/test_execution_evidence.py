@@ -137,9 +137,11 @@ async def test_beyond_the_status_window_history_is_asked_and_inside_it_is_not() 
         assert piece is not None
         assert piece.answer.history
         assert IntentEvent.EXPIRE is prove_expiry(CASE, [piece])
-    assert [
-        p[1]["searchTransactionHistory"] for m, p in server.calls if m == "getSignatureStatuses"
-    ] == [True, False, True]
+    assert [p[1]["searchTransactionHistory"] for m, p in server.calls if m == "getSignatureStatuses"] == [
+        True,
+        False,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(
