@@ -46,6 +46,16 @@ class AccountIndex:
             self._lists.setdefault(place, {})[key] = None
             listed.add(place)
 
+    def moved(self, key: Pubkey, before: Account | None, after: Account | None) -> None:
+        """List `key` under what it holds now, knowing that it is listed under what it held before."""
+        if before is not None and after is not None and before.owner == after.owner:
+            if before.owner not in TOKEN_PROGRAMS:
+                return
+            old, new = before.data, after.data
+            if len(old) == len(new) and old[:64] == new[:64] and old[72:] == new[72:]:
+                return  # but for its amount, nothing changed
+        self.add(key, after)
+
     def settle(self, key: Pubkey, account: Account | None) -> None:
         """Unlist `key` from everything but what it holds now: all views see this value."""
         listed = self._listed.get(key)

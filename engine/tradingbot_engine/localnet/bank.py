@@ -258,13 +258,14 @@ class Bank:
         if not verified and not signatures_are_good(transaction):
             return refused("SignatureFailure")
         nonce = None
-        if not self.hash_is_valid(transaction.message.recent_blockhash, block.height - 1):
+        message = transaction.message
+        if not self.hash_is_valid(message.recent_blockhash, block.height - 1):
             nonce = self.vm.nonce_account(transaction)
             if nonce is None:
                 return refused("BlockhashNotFound")
         if self.history.in_status_cache(signature, block.slot):
             return refused("AlreadyProcessed")
-        keys = self.vm.keys_of(transaction)
+        keys = self.vm.keys_in(message)
         if keys is None:
             return refused("AddressLookupTableNotFound")
         run = self.vm.run(transaction, keys, nonce)
@@ -272,7 +273,7 @@ class Bank:
             return ExecutionResult(err=run.err, record=None, meta=run.meta, signature=signature)
         for key, before, after in run.changes:
             self.journal.note(block.slot, key, before)
-            self.index.add(key, after)
+            self.index.moved(key, before, after)
         record = Record(
             signature=signature,
             wire=bytes(transaction),

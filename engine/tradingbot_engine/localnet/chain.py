@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from solders.hash import Hash
 from solders.message import MessageV0
@@ -20,14 +20,13 @@ STATUS_SLOTS = 300
 """Depth of the status cache, and how many blockhashes the queue keeps."""
 
 
-@dataclass(frozen=True, slots=True)
-class TokenBalance:
+class TokenBalance(NamedTuple):
     """Balance of one token account before or after a transaction, in base units."""
 
     account_index: int
-    mint: str
-    owner: str
-    program: str
+    mint: Pubkey
+    owner: Pubkey
+    program: Pubkey
     amount: int
     decimals: int
 

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 from solders.account import Account
@@ -245,9 +246,26 @@ def _detail(record: Record) -> bytes:
             "loaded": record.loaded,
             "loaded_keys": [str(key) for key in record.keys[static:]],
             "lamports": (record.pre_lamports, record.post_lamports),
-            "tokens": ([asdict(t) for t in record.pre_tokens], [asdict(t) for t in record.post_tokens]),
+            "tokens": ([_token_json(t) for t in record.pre_tokens], [_token_json(t) for t in record.post_tokens]),
         }
     )
+
+
+def _token_json(balance: TokenBalance) -> dict[str, object]:
+    index, mint, owner, program, amount, decimals = balance
+    return {
+        "account_index": index,
+        "mint": str(mint),
+        "owner": str(owner),
+        "program": str(program),
+        "amount": amount,
+        "decimals": decimals,
+    }
+
+
+def _token(json: dict[str, Any]) -> TokenBalance:
+    keys = {name: Pubkey.from_string(json[name]) for name in ("mint", "owner", "program")}
+    return TokenBalance(account_index=json["account_index"], amount=json["amount"], decimals=json["decimals"], **keys)
 
 
 def _record(row: tuple[int, bytes, bytes, bytes, bytes]) -> Record:
@@ -264,7 +282,7 @@ def _record(row: tuple[int, bytes, bytes, bytes, bytes]) -> Record:
         loaded=(detail["loaded"][0], detail["loaded"][1]),
         pre_lamports=tuple(detail["lamports"][0]),
         post_lamports=tuple(detail["lamports"][1]),
-        pre_tokens=tuple(TokenBalance(**t) for t in detail["tokens"][0]),
-        post_tokens=tuple(TokenBalance(**t) for t in detail["tokens"][1]),
+        pre_tokens=tuple(map(_token, detail["tokens"][0])),
+        post_tokens=tuple(map(_token, detail["tokens"][1])),
         _transaction=transaction,
     )

@@ -46,17 +46,27 @@ def _option_key(data: bytes, at: int) -> Pubkey | None:
     return Pubkey(data[at + 4 : at + 36]) if data[at] else None
 
 
+def holding(owner: Pubkey, data: bytes) -> tuple[Pubkey, Pubkey, int] | None:
+    """Mint, owner and amount of a token account with that owning program and data; None if it is no initialized one."""
+    size = len(data)
+    if size < ACCOUNT_SIZE or owner not in TOKEN_PROGRAMS or data[108] not in (1, 2):
+        return None
+    if size > ACCOUNT_SIZE and (owner != TOKEN_2022 or data[ACCOUNT_SIZE] != 2):
+        return None
+    return Pubkey(data[:32]), Pubkey(data[32:64]), int.from_bytes(data[64:72], "little")
+
+
 def token_account(account: Account) -> TokenAccount | None:
     """Read a token account; None if the account is not an initialized one."""
-    data = bytes(account.data)
-    if account.owner not in TOKEN_PROGRAMS or len(data) < ACCOUNT_SIZE or data[108] not in (1, 2):
+    data = account.data
+    held = holding(account.owner, data)
+    if held is None:
         return None
-    if len(data) > ACCOUNT_SIZE and (account.owner != TOKEN_2022 or data[ACCOUNT_SIZE] != 2):
-        return None
+    mint, owner, amount = held
     return TokenAccount(
-        mint=Pubkey(data[:32]),
-        owner=Pubkey(data[32:64]),
-        amount=int.from_bytes(data[64:72], "little"),
+        mint=mint,
+        owner=owner,
+        amount=amount,
         delegate=_option_key(data, 72),
         state=_STATES[data[108]],
         rent_exempt_reserve=int.from_bytes(data[113:121], "little") if data[109] else None,

@@ -12,7 +12,7 @@ from solders.account import Account
 from solders.clock import Clock
 from solders.hash import Hash
 from solders.litesvm import LiteSVM
-from solders.message import MessageV0
+from solders.message import MessageV0, VersionedMessage
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.system_program import ID as SYSTEM
@@ -20,7 +20,7 @@ from solders.transaction import VersionedTransaction
 from solders.transaction_metadata import FailedTransactionMetadata, TransactionMetadata
 
 from tradingbot_engine.localnet.chain import TokenBalance
-from tradingbot_engine.localnet.tokens import TOKEN_PROGRAMS, mint_account, token_account
+from tradingbot_engine.localnet.tokens import TOKEN_PROGRAMS, holding, mint_account
 
 SLOTS_PER_EPOCH = 432_000
 _LOOKUP_HEADER = 56
@@ -64,6 +64,7 @@ class Vm:
     def __init__(self) -> None:
         self.svm = LiteSVM().with_blockhash_check(False).with_transaction_history(0).with_sigverify(False)
         self._decimals: dict[Pubkey, int] = {}
+        self._programs: set[Pubkey] = set()
 
     @property
     def first_slot(self) -> int:
@@ -79,6 +80,7 @@ class Vm:
         """Write `account`; None removes it."""
         self.svm.set_account(key, account if account is not None else NO_ACCOUNT)
         self._decimals.pop(key, None)
+        self._programs.discard(key)
 
     def advance(self, slot: int, unix_s: int, recent: Sequence[tuple[int, Hash]]) -> None:
         """Move the sysvars on to `slot`; `recent` are slots and hashes for lookup-table creation, newest first."""
@@ -89,18 +91,16 @@ class Vm:
 
     def keys_of(self, transaction: VersionedTransaction) -> Keys | None:
         """Keys of the transaction; None if a lookup table is missing or too short."""
-        message = transaction.message
+        return self.keys_in(transaction.message)
+
+    def keys_in(self, message: VersionedMessage) -> Keys | None:
+        """As `keys_of`, for who has the message already: solders makes a new copy each time it is asked for."""
         static = message.account_keys
         header = message.header
         signers = header.num_required_signatures
         writable = [
-            i
-            for i in range(len(static))
-            if (
-                i < signers - header.num_readonly_signed_accounts
-                if i < signers
-                else i < len(static) - header.num_readonly_unsigned_accounts
-            )
+            *range(signers - header.num_readonly_signed_accounts),
+            *range(signers, len(static) - header.num_readonly_unsigned_accounts),
         ]
         if not isinstance(message, MessageV0) or not message.address_table_lookups:
             return Keys(tuple(static), tuple(writable), (0, 0))
@@ -156,8 +156,10 @@ class Vm:
 
     def run(self, transaction: VersionedTransaction, keys: Keys, nonce: Pubkey | None = None) -> Run:
         """Execute the transaction; what it did is already applied when this returns."""
-        get = self.svm.get_account
-        before: list[Account | None] = [get(key) for key in keys.all]
+        get, balance, programs = self.svm.get_account, self.svm.get_balance, self._programs
+        # of programs only the lamports are told; a copy of the account would be one of all its code
+        codes = {i: balance(key) or 0 for i, key in enumerate(keys.all) if key in programs and i not in keys.writable}
+        before = [None if i in codes else get(key) for i, key in enumerate(keys.all)]
         result = self.svm.send_transaction(transaction)
         failed = isinstance(result, FailedTransactionMetadata)
         meta = result.meta() if isinstance(result, FailedTransactionMetadata) else result
@@ -170,20 +172,39 @@ class Vm:
                 self.advance_nonce(nonce)
             for index in keys.writable:
                 after[index] = get(keys.all[index])
-        changes = tuple(
-            (keys.all[i], _existing(before[i]), _existing(after[i])) for i in keys.writable if before[i] != after[i]
-        )
+        changed = [i for i in keys.writable if before[i] != after[i]]
+        changes = tuple((keys.all[i], _existing(before[i]), _existing(after[i])) for i in changed)
         for key, _, _ in changes:
             self._decimals.pop(key, None)
+            programs.discard(key)
+        pre_lamports = [_lamports(a) for a in before]
+        for i, lamports in codes.items():
+            pre_lamports[i] = lamports
+        post_lamports = pre_lamports.copy()
+        for i in changed:
+            post_lamports[i] = _lamports(after[i])
+        pre_tokens = {i: token for i, a in enumerate(before) if a is not None and (token := self._token(i, a))}
+        post_tokens = pre_tokens
+        if any(i in pre_tokens or _is_of_tokens(after[i]) for i in changed):
+            post_tokens = {
+                i: token
+                for i, a in enumerate(after)
+                if (token := (self._token(i, a) if a is not None else None) if i in changed else pre_tokens.get(i))
+            }
+        programs.update(
+            keys.all[i]
+            for i, a in enumerate(before)
+            if a is not None and a.executable and i not in keys.writable and i not in codes
+        )
         return Run(
             err=err,
             meta=meta,
             charged=charged,
             changes=changes,
-            pre_lamports=tuple(_lamports(a) for a in before),
-            post_lamports=tuple(_lamports(a) for a in after),
-            pre_tokens=self.token_balances(before),
-            post_tokens=self.token_balances(after),
+            pre_lamports=tuple(pre_lamports),
+            post_lamports=tuple(post_lamports),
+            pre_tokens=tuple(pre_tokens.values()),
+            post_tokens=tuple(post_tokens.values()),
         )
 
     def decimals(self, mint: Pubkey) -> int:
@@ -197,29 +218,21 @@ class Vm:
             known = self._decimals[mint] = parsed.decimals
         return known
 
-    def token_balances(self, accounts: Sequence[Account | None]) -> tuple[TokenBalance, ...]:
-        """Balances of the token accounts among `accounts`, by their place."""
-        balances = []
-        for index, account in enumerate(accounts):
-            if account is None or account.owner not in TOKEN_PROGRAMS:
-                continue
-            token = token_account(account)
-            if token is not None:
-                balances.append(
-                    TokenBalance(
-                        account_index=index,
-                        mint=str(token.mint),
-                        owner=str(token.owner),
-                        program=str(account.owner),
-                        amount=token.amount,
-                        decimals=self.decimals(token.mint),
-                    )
-                )
-        return tuple(balances)
+    def _token(self, index: int, account: Account) -> TokenBalance | None:
+        program = account.owner
+        held = holding(program, account.data) if program in TOKEN_PROGRAMS else None
+        if held is None:
+            return None
+        mint, owner, amount = held
+        return TokenBalance(index, mint, owner, program, amount, self.decimals(mint))
 
 
 def _lamports(account: Account | None) -> int:
     return account.lamports if account is not None else 0
+
+
+def _is_of_tokens(account: Account | None) -> bool:
+    return account is not None and account.owner in TOKEN_PROGRAMS
 
 
 def _existing(account: Account | None) -> Account | None:

@@ -173,8 +173,8 @@ def _raw_instruction(instruction: Any, stack_height: int | None) -> dict[str, An
 def _token_balance(balance: TokenBalance) -> dict[str, Any]:
     return {
         "accountIndex": balance.account_index,
-        "mint": balance.mint,
+        "mint": str(balance.mint),
         "uiTokenAmount": ui_amount(balance.amount, balance.decimals),
-        "owner": balance.owner,
-        "programId": balance.program,
+        "owner": str(balance.owner),
+        "programId": str(balance.program),
     }
