@@ -242,7 +242,9 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
         pipeline=pipeline,
         status=status,
         live=live,
-        upkeep=_upkeep(outside, settings, lifecycle, book=book, bars=bars, desk=desk, owned=owned, emit=emit),
+        upkeep=_upkeep(
+            outside, settings, lifecycle, book=book, bars=bars, desk=desk, owned=owned, emit=emit, tally=tally
+        ),
     )
 
 
@@ -256,6 +258,7 @@ def _upkeep(
     desk: Desk,
     owned: dict[int, Ownership],
     emit: Callable[[Event], None],
+    tally: Tally,
 ) -> Upkeep:
     ledger, bot = outside.ledger, book.bot
     marker = Marker(
@@ -264,7 +267,7 @@ def _upkeep(
         ownership=lambda: next(iter(owned.values()), None),
         sale_value=desk.sale_value,
         limits=desk.risk_limits,
-        faults=Quality(ledger=ledger, book=book, feed=outside.feed).faults,
+        faults=Quality(ledger=ledger, book=book, feed=outside.feed, tally=tally).faults,
         lifecycle=lifecycle,
         clock=outside.clock,
     )

@@ -175,7 +175,11 @@ class Engine:
 
     # --- upkeep
     async def _check_ledger(self) -> None:
-        """After the ledger was away, compare it with the chain before trading again: it may be an older copy."""
+        """
+        After the ledger was away, compare it with the chain before trading again: it may be an older copy.
+
+        An open intent that no task follows is one whose claim was committed while its answer was lost.
+        """
         assert self._wired is not None
         outside = self._wired.outside
         bot = await outside.ledger.bot()
@@ -183,6 +187,8 @@ class Engine:
             if not bot.paper:
                 await compare_with_chain(outside.ledger, outside.rpc, bot)
             self._lifecycle.clear("LedgerUnavailable")
+        if self._lifecycle.phase is Phase.READY:
+            self._wired.trades.adopt_strays(await outside.ledger.open_intents(), self._wired.owned)
 
     async def _gauge(self) -> None:
         assert self._wired is not None

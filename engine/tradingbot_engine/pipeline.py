@@ -19,6 +19,7 @@ from tradingbot_engine.book import Book
 from tradingbot_engine.bus.signals import SignalQueue
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.core.decide import decide
+from tradingbot_engine.core.intents import OPEN
 from tradingbot_engine.core.risk.approve import Refused
 from tradingbot_engine.core.state import CoreState
 from tradingbot_engine.domain.effects import EmitSignal, NoteRefusal, SaveBar
@@ -133,6 +134,8 @@ class Pipeline:
         claim = await self._ledger.claim(intent, ownership=ownership, limits=self._limits(intent))  # bot-wide limits
         crashpoint.reached("claim:after")
         if claim.outcome is ClaimOutcome.KNOWN:
+            if claim.record is not None and claim.record.state in OPEN and claim.record.epoch == ownership.epoch:
+                return self._trades.follow(claim.record, ownership)  # our own claim, whose answer was lost
             return self._refuse(signal, "Known", "this signal had its intent already")
         if claim.outcome is ClaimOutcome.REFUSED or claim.record is None:
             return self._refuse(signal, claim.reason, claim.message)

@@ -9,9 +9,11 @@ from tradingbot_engine.domain.signals import Side
 from tradingbot_engine.domain.units import IntentId, QuoteUnits
 from tradingbot_engine.ledger.port import FillRow, Ledger
 from tradingbot_engine.market.port import Feed
+from tradingbot_engine.tally import Tally
 
 RECENT = 50
 """Fills looked at."""
+FAILURE = TradeQuality(latency_ms=None, slippage_bps=None, failed=True)
 
 
 class Quality:
@@ -22,14 +24,15 @@ class Quality:
     from then on.
     """
 
-    def __init__(self, *, ledger: Ledger, book: Book, feed: Feed) -> None:
-        self._ledger, self._book, self._feed = ledger, book, feed
+    def __init__(self, *, ledger: Ledger, book: Book, feed: Feed, tally: Tally) -> None:
+        self._ledger, self._book, self._feed, self._tally = ledger, book, feed, tally
         self._depth_at_entry: dict[IntentId, QuoteUnits] = {}
 
     async def faults(self) -> tuple[str, ...]:
         """Return every fault of the recent trades and of the open positions' pools; empty if there is none."""
         rows = await self._ledger.fills(limit=RECENT)
-        return faults_of([quality_of(row) for row in reversed(rows)], self._depths())
+        failures = [FAILURE] * sum(self._tally.landed)  # a failure has no fill, only a fee
+        return faults_of([*failures, *(quality_of(row) for row in reversed(rows))], self._depths())
 
     def _depths(self) -> dict[str, tuple[QuoteUnits, QuoteUnits]]:
         tokens = self._feed.health().tokens
@@ -45,14 +48,14 @@ class Quality:
 
 
 def quality_of(row: FillRow) -> TradeQuality:
-    """Return how one trade went, from its fill; a fill that moved nothing is a transaction that failed."""
+    """Return how one trade went, from its fill."""
     got = got_of(row)
     slippage_bps = (row.quoted_out - got) * 10_000 / row.quoted_out if got > 0 and row.quoted_out > 0 else None
-    return TradeQuality(latency_ms=row.signed_at_ms - row.created_at_ms, slippage_bps=slippage_bps, failed=got <= 0)
+    return TradeQuality(latency_ms=row.signed_at_ms - row.created_at_ms, slippage_bps=slippage_bps, failed=False)
 
 
 def got_of(row: FillRow) -> int:
-    """Return what the trade brought, in base units of the token it bought or of the quote currency; 0 if it failed."""
+    """Return what the trade brought, in base units of the token it bought or of the quote currency."""
     return row.fill.base_delta if row.fill.side is Side.BUY else row.fill.quote_delta
 
 

@@ -26,6 +26,8 @@ class Tally:
         """Per token the newest refusal: (reason, message)."""
         self._signal_at_s: OrderedDict[IntentId, float] = OrderedDict()
         self._to_send_ms: deque[float] = deque(maxlen=_MEMORY)
+        self.landed: deque[bool] = deque(maxlen=50)
+        """The newest transactions that reached finality, oldest first: True if it failed and only paid its fee."""
 
     def signal(self, signal: Signal) -> None:
         self.signals += 1
@@ -52,6 +54,8 @@ class Tally:
 
     def moved(self, record: IntentRecord) -> None:
         self._metrics.moves.labels(record.state.value).inc()
+        if record.state in (IntentState.DONE, IntentState.FAILED):
+            self.landed.append(record.state is IntentState.FAILED)
         if record.state is IntentState.CONFIRMED:
             waited_s = (self._clock.now_ms() - record.intent.created_at_ms) / 1000
             self._metrics.signal_to_confirm.observe(max(0.0, waited_s))

@@ -7,7 +7,7 @@ A fresh intent and one found open after a crash are followed by the same driver;
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -41,6 +41,7 @@ class Trades:
         self._book, self._lifecycle, self._tally, self._emit = book, lifecycle, tally, emit
         self._tasks: dict[IntentId, asyncio.Task[None]] = {}
         self._unresolved: set[IntentId] = set()
+        self._strays: set[IntentId] = set()
         self._stepped = asyncio.Event()
 
     def __len__(self) -> int:
@@ -60,6 +61,20 @@ class Trades:
         task = asyncio.create_task(self._run(record, ownership), name=f"trade-{record.intent.id[:8]}")
         self._tasks[record.intent.id] = task
         task.add_done_callback(lambda _: self._tasks.pop(record.intent.id, None))
+
+    def adopt_strays(self, open_now: Sequence[IntentRecord], owned: Mapping[int, Ownership]) -> None:
+        """
+        Follow open intents that had no task at two looks in a row.
+
+        Such an intent's claim was committed while its answer was lost. One look is not enough: between the reading and now
+        a task may have ended, or a worker may be about to start one.
+        """
+        strays = {r.intent.id: r for r in open_now if r.intent.id not in self._tasks}
+        for intent_id in strays.keys() & self._strays:
+            record = strays[intent_id]
+            _log.warning("following an intent whose claim went unanswered", intent=intent_id, state=record.state.value)
+            self.follow(record, owned[record.shard])
+        self._strays = set(strays)
 
     def stepped(self, record: IntentRecord) -> None:
         """Called by the driver after each step that was committed."""
