@@ -188,6 +188,7 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
             genesis_hash=outside.genesis_hash,
             on_step=on_step,
             on_send=tally.sending,
+            recheck=desk.recheck,
         ),
         book=book,
         lifecycle=lifecycle,
@@ -279,6 +280,7 @@ def _upkeep(
     )
     history = HistoryFiller(feed=outside.feed, tokens=outside.tokens, bars=bars, emit=emit)
     every: Upkeep = (
+        ("nodes", 1.0, outside.rpc.probe),
         ("history", 0.5, history.fill),
         ("bars", 1.0, bars.flush),
         ("mark", 1.0, marker.mark),

@@ -9,9 +9,9 @@ from tradingbot_engine.clock import Clock
 from tradingbot_engine.core.risk.approve import Refused, approve
 from tradingbot_engine.core.risk.limits import RiskLimits
 from tradingbot_engine.core.risk.tiers import utc_day
-from tradingbot_engine.domain.intents import OrderIntent
-from tradingbot_engine.domain.portfolio import Position, RiskState
-from tradingbot_engine.domain.signals import Signal
+from tradingbot_engine.domain.intents import IntentRecord, OrderIntent
+from tradingbot_engine.domain.portfolio import Position, RiskState, Tier
+from tradingbot_engine.domain.signals import Purpose, Signal
 from tradingbot_engine.domain.tokens import Token
 from tradingbot_engine.domain.units import BPS_ONE, Mint, QuoteUnits
 from tradingbot_engine.ledger.port import ClaimLimits
@@ -64,6 +64,20 @@ class Desk:
         if isinstance(decision, OrderIntent):
             self._tally.approved(decision.id)
         return decision
+
+    def recheck(self, record: IntentRecord) -> str | None:
+        """Return why a further attempt of an entry must not be made now, or None; an exit may always be tried again."""
+        intent = record.intent
+        if intent.purpose is Purpose.EXIT:
+            return None
+        if self._book.risk.tier in (Tier.HALT, Tier.EMERGENCY):
+            return "Halted"
+        if self._book.bot.paused or self._book.bot.latch:
+            return "Paused"
+        view = self._feed.health().tokens.get(intent.mint)
+        if view is None or view.stale or not view.price:
+            return "StaleMarketData"
+        return "PriceMoved" if view.price > intent.price * (1 + intent.max_slippage_bps / BPS_ONE) else None
 
     def claim_limits(self, intent: OrderIntent) -> ClaimLimits:
         """Return the bot-wide limits that the claiming transaction checks."""

@@ -81,6 +81,7 @@ class TradeDriver:
     Args of the constructor:
         on_step: Told each record after its step was committed.
         on_send: Told each new attempt just before its first byte leaves.
+        recheck: Asked before a further attempt of an intent: a reason (CamelCase) to abandon it instead, or None.
     """
 
     def __init__(
@@ -93,10 +94,11 @@ class TradeDriver:
         genesis_hash: str,
         on_step: Callable[[IntentRecord], None] | None = None,
         on_send: Callable[[Attempt], None] | None = None,
+        recheck: Callable[[IntentRecord], str | None] | None = None,
     ) -> None:
         self._ledger, self._executor, self._clock, self._settings = ledger, executor, clock, settings
         self._genesis_hash = genesis_hash
-        self._on_step, self._on_send = on_step, on_send
+        self._on_step, self._on_send, self._recheck = on_step, on_send, recheck
 
     async def drive(
         self, record: IntentRecord, ownership: Ownership, *, may_attempt: Callable[[], bool]
@@ -137,6 +139,8 @@ class TradeDriver:
         self, record: IntentRecord, ownership: Ownership, course: _Course, may_attempt: Callable[[], bool]
     ) -> IntentRecord:
         """Quote, check, sign, journal. No byte leaves here."""
+        if record.attempt and self._recheck is not None and (reason := self._recheck(record)):
+            return await self._move(record, ownership, E.ABANDON, reason=reason)
         try:
             quote = await self._executor.quote(record.intent)
             check_quote(record.intent, quote, max_price_impact_bps=self._settings.max_price_impact_bps)
