@@ -7,7 +7,7 @@ import random
 import secrets
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from solders.account import Account
@@ -118,6 +118,7 @@ class Bank:
             self._found(origin_ms if origin_ms is not None else time.time_ns() // 1_000_000, ms_per_slot)
         else:
             self._resume(stored, ms_per_slot)
+        self.let_pass([self.validator.pubkey()])
 
     # -- birth and return ------------------------------------------------------------------------------------------
 
@@ -233,6 +234,11 @@ class Bank:
         self.vm.svm.add_program(pubkey, elf)
         if self._store is not None:
             self._store.add_program(pubkey, elf)
+
+    def let_pass(self, keys: Iterable[Pubkey]) -> None:
+        """Let the store forget old transactions that only such keys signed: what is of interest to nobody but them."""
+        if self._store is not None:
+            self._store.let_pass(keys)
 
     def submit(self, transaction: VersionedTransaction, *, delay_slots: int = 0, verified: bool = False) -> None:
         """Queue a transaction for the next slot, or for `delay_slots` slots later; what is queued twice lands once."""

@@ -22,6 +22,8 @@ from tradingbot_engine.localnet.rpc.node import Node
 from tradingbot_engine.localnet.server import NodeServer
 from tradingbot_engine.localnet.store import Store
 
+KEEP_SLOTS = 2_000
+LEAST_KEEP_SLOTS = 1_000
 MAX_BEHIND = 20
 """Slots that the ticker catches up after a stall; more are let go, as if the cluster had stalled."""
 
@@ -52,6 +54,8 @@ class Cluster:
         audit_node: A node on which faults are refused.
         skip_rate: Share of slots without a block.
         votes: Whether every block holds a transaction of the validator; see `Bank`.
+        keep_slots: For how many slots transactions of the validator and of the simulated traders are kept on disk, at
+            least `LEAST_KEEP_SLOTS`; None keeps them forever. What others sign is kept forever anyway.
     """
 
     def __init__(
@@ -69,16 +73,19 @@ class Cluster:
         votes: bool = True,
         confirm_depth: int = 1,
         finalize_depth: int = 31,
+        keep_slots: int | None = KEEP_SLOTS,
     ) -> None:
         if slot_ms and slot_ms < 5:
             raise ValueError("a slot takes at least 5 ms (0 for virtual time)")
+        if keep_slots is not None and keep_slots < LEAST_KEEP_SLOTS:
+            raise ValueError(f"history is kept for at least {LEAST_KEEP_SLOTS} slots, which nodes answer from memory")
         self.slot_ms = slot_ms
         self.speed = speed
         self.seed = seed
         self._port = port
         self._temporary = tempfile.TemporaryDirectory(prefix="localnet-") if state_dir is None else None
         directory = state_dir if state_dir is not None else Path(self._temporary.name if self._temporary else "")
-        self._store = Store(directory / "localnet.sqlite")
+        self._store = Store(directory / "localnet.sqlite", keep_slots=keep_slots)
         self.bank = Bank(
             ms_per_slot=(slot_ms or 400) * speed,
             origin_ms=origin_ms,

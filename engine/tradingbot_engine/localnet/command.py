@@ -14,7 +14,7 @@ import uvloop
 import yaml
 from pydantic import ValidationError
 
-from tradingbot_engine.localnet.cluster import Cluster
+from tradingbot_engine.localnet.cluster import KEEP_SLOTS, LEAST_KEEP_SLOTS, Cluster
 from tradingbot_engine.localnet.faults import FaultRefused, parse_faults
 from tradingbot_engine.localnet.market import (
     BadRecording,
@@ -52,6 +52,13 @@ PARENT_POLL_S = 0.25
     help="Faults to start with (JSON or YAML list).",
 )
 @click.option("--audit-node", type=click.IntRange(min=0), help="Node on which faults are refused.")
+@click.option(
+    "--keep-slots",
+    type=click.IntRange(min=0),
+    default=KEEP_SLOTS,
+    show_default=True,
+    help=f"Slots of the market's own transactions kept on disk, at least {LEAST_KEEP_SLOTS}; 0 keeps all.",
+)
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--parent-pid", type=int, help="Stop when this process is gone.")
 def localnet(**options: Any) -> None:
@@ -72,12 +79,15 @@ async def _main(
     state_dir: Path | None,
     faults_file: Path | None,
     audit_node: int | None,
+    keep_slots: int,
     output: str,
     parent_pid: int | None,
 ) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if 0 < keep_slots < LEAST_KEEP_SLOTS:
+        raise click.BadParameter(f"give at least {LEAST_KEEP_SLOTS}, or 0", param_hint="--keep-slots")
     faults = _read_faults(faults_file) if faults_file is not None else []
     try:
         recording = load_recording(replay) if replay is not None else None
@@ -89,6 +99,7 @@ async def _main(
             speed=speed,
             seed=seed,
             audit_node=audit_node,
+            keep_slots=keep_slots or None,
         )
         market = Market(
             cluster.bank,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from solders.transaction_metadata import TransactionMetadata
 
 from tradingbot_engine.localnet.chain import STATUS_SLOTS, Block, Record, TokenBalance
 from tradingbot_engine.localnet.clock import MarketClock
+from tradingbot_engine.localnet.retention import Retention
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -64,9 +65,14 @@ class Store:
 
     `synchronous=NORMAL` on a write-ahead log survives `kill -9` of localnet (the system holds the pages); a power cut
     may lose the newest slots, never the file.
+
+    Args:
+        path: The file; made if it is not there.
+        keep_slots: Age in slots at which transactions that only the keys given to `let_pass` signed are dropped; at
+            least as many as a bank keeps in memory. None keeps all.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, keep_slots: int | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
         try:
@@ -81,6 +87,7 @@ class Store:
         except sqlite3.DatabaseError as error:
             self._db.close()
             raise StoreError(f"{path} cannot be opened: {error}") from error
+        self._retention = Retention(self._db, keep_slots)
 
     def close(self) -> None:
         """Give the file back."""
@@ -114,6 +121,10 @@ class Store:
         """Keep a program that was deployed without a transaction."""
         self._db.execute("INSERT OR REPLACE INTO programs VALUES (?, ?)", (bytes(pubkey), elf))
 
+    def let_pass(self, keys: Iterable[Pubkey]) -> None:
+        """Drop transactions that only such keys signed, once they are old."""
+        self._retention.add(keys)
+
     def commit(self, blocks: Sequence[Block], accounts: Mapping[Pubkey, Account | None], *, number: int) -> None:
         """Write newly finalized blocks and the accounts that they changed, and the tip's slot number."""
         self._db.execute("BEGIN IMMEDIATE")
@@ -122,6 +133,10 @@ class Store:
             if blocks:
                 self._write_blocks(blocks)
                 self._write_accounts(accounts)
+                cleared = self._get(
+                    "cleared_slot", self._get("first_slot")
+                )  # the first block stays: it is named as such
+                self._put("cleared_slot", self._retention.step(cleared_slot=cleared, newest_slot=blocks[-1].slot))
             self._db.execute("COMMIT")
         except BaseException as error:
             if self._db.in_transaction:  # a full disk has already rolled back
@@ -203,9 +218,9 @@ class Store:
     def _put(self, name: str, value: object) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, orjson.dumps(value)))
 
-    def _get(self, name: str):  # type: ignore[no-untyped-def]  # JSON written by this class
+    def _get(self, name: str, default: Any = None) -> Any:  # JSON written by this class
         row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return orjson.loads(row[0])
+        return orjson.loads(row[0]) if row is not None else default
 
     def _write_blocks(self, blocks: Sequence[Block]) -> None:
         self._db.executemany(

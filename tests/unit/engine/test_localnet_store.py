@@ -212,3 +212,86 @@ def test_programs_come_back(tmp_path: Path) -> None:
     assert account is not None
     assert account.executable
     store.close()
+
+
+def _sends(bank: Bank, payer: Keypair, count: int) -> None:
+    blockhash = bank.latest_blockhash("confirmed")[0]
+    for lamports in range(1, count + 1):
+        send = transfer(TransferParams(from_pubkey=payer.pubkey(), to_pubkey=payer.pubkey(), lamports=lamports))
+        message = MessageV0.try_compile(payer.pubkey(), [send], [], blockhash)
+        assert bank.execute(VersionedTransaction(message, [payer]), verified=True).err is None
+
+
+def test_what_concerns_the_market_alone_passes_and_what_a_wallet_did_stays(tmp_path: Path) -> None:
+    """File and memory stop growing while traders trade; a wallet's history is whole from the first slot on."""
+    keep, turns, votes = 300, 15, 100
+    trader, wallet, shop = Keypair(), Keypair(), Keypair().pubkey()
+
+    def opened() -> tuple[Bank, Store]:
+        store = Store(tmp_path / "localnet.sqlite", keep_slots=keep)
+        bank = Bank(store=store, votes=True)
+        bank.let_pass([trader.pubkey()])
+        return bank, store
+
+    bank, store = opened()
+    done = [bank.airdrop(wallet.pubkey(), 1000 * SOL)]
+    paid_by_trader = [bank.airdrop(trader.pubkey(), 1000 * SOL)]
+    both = bank.slot
+    sizes: list[tuple[int, int, int]] = []
+    for turn in range(turns):
+        payment = pay(bank, wallet, shop, SOL + turn)
+        bank.submit(payment)
+        done.append(payment.signatures[0])
+        for _ in range(votes):
+            bank.tick()
+            _sends(bank, trader, 2)
+        pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+        sizes.append((pages, len(bank.history._by_signature), len(bank.journal._changed)))
+        if turn == 5:
+            store.close()
+            bank, store = opened()  # forgetting goes on where it was
+    assert bank.slot - bank.first_slot >= turns * votes > 4 * keep
+    full, last = sizes[-4], sizes[-1]
+    assert last[0] <= full[0] * 1.05
+    assert last[1] <= full[1] + 70 * 3  # memory is cleared in steps of 64 slots
+    assert last[2] <= full[2] + 64
+
+    view = LiveView(bank, store)
+    assert [r.signature for r in view.of_address(wallet.pubkey())] == done[::-1]
+    assert [r.signature for r in view.of_address(shop)] == done[:0:-1]
+    for signature in done:
+        record = view.find(signature)
+        assert record is not None
+        block = view.block(record.slot)
+        assert block is not None
+        assert signature in [r.signature for r in block.records]
+        assert view.time_ms(record.slot) == block.time_ms
+    assert view.first_block() == both
+    first = view.block(both)
+    assert first is not None
+    assert [r.signature for r in first.records] == [done[0], paid_by_trader[0]]
+
+    horizon = bank.finalized_slot - keep
+    count = "SELECT count(*) FROM transactions WHERE slot <= ?"
+    assert (
+        store._db.execute(count, (horizon,)).fetchone()[0] == sum(r.slot <= horizon for r in view.of_address(shop)) + 2
+    )
+    recent = {r.slot for r in store.of_address(trader.pubkey())}
+    assert recent >= set(range(horizon + 1, bank.finalized_slot - votes))  # what is not old is all there
+    empty = next(slot for slot in range(both + 1, bank.slot) if slot not in {r.slot for r in map(view.find, done) if r})
+    assert view.block(empty) is None
+    assert empty not in view.block_slots(both, bank.slot, 100_000)
+    store.close()
+
+
+def test_without_a_limit_everything_stays(tmp_path: Path) -> None:
+    """The store forgets only when it was told for how long to keep."""
+    store = Store(tmp_path / "localnet.sqlite")
+    bank = Bank(store=store, votes=True)
+    bank.tick(900)
+    view = LiveView(bank, store)
+    assert view.block_slots(bank.first_slot, bank.slot, 10_000) == list(range(bank.first_slot, bank.slot + 1))
+    early = view.block(bank.first_slot + 1)
+    assert early is not None
+    assert [bank.is_vote(record) for record in early.records] == [True]
+    store.close()

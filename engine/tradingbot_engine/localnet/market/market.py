@@ -97,6 +97,7 @@ class Market:
         if birth is None:
             birth = Birth(self._wanted.seed, self._wanted.tokens, bank.clock.at_ms(bank.slot))
         self.world = lay_out(birth.seed, listed(birth.tokens))
+        bank.let_pass([*self.world.trader_keys, self.world.creator.pubkey()])
         is_new = bank.account(self.world.sol_usdc.address) is None
         if is_new:  # also where localnet died before its first blocks were final
             birth = Birth(birth.seed, birth.tokens, bank.clock.at_ms(bank.slot))
