@@ -28,6 +28,7 @@ check: $(READY)  ## Formatting, lint, types, layers, generated files
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/lint-imports
+	$(BIN)/python hack/generate.py --check
 
 unit: $(READY)  ## The tests, without the static checks (ARGS="-k …")
 	$(BIN)/pytest -m "not slow" $(ARGS)
