@@ -145,6 +145,9 @@ class TradeDriver:
             quote = await self._executor.quote(record.intent)
             check_quote(record.intent, quote, max_price_impact_bps=self._settings.max_price_impact_bps)
             attempt = await self._executor.prepare(record, quote, epoch=ownership.epoch, now_ms=self._clock.now_ms())
+            if (last := record.current) is not None and attempt.last_valid_block_height <= last.last_valid_block_height:
+                # A node that lags may even give the expired attempt's own blockhash, and so the very same signature.
+                raise TemporaryError("the blockhash is no younger than the expired attempt's: its node lags")
         except TemporaryError as error:
             _log.info("no attempt yet", intent=record.intent.id, error=str(error))
             wait_s = error.retry_after_s if isinstance(error, QuoteUnavailable) else 0.0
