@@ -57,7 +57,7 @@ class Plan:
 
     def next_point(self) -> str:
         """Return the next crash point, as the switch of the engine names it: `name#visit`; "" for an engine that is spared."""
-        return next(self._points) if self._random.random() < (0.85 if self._dense else 0.65) else ""
+        return next(self._points) if self._random.random() < (0.85 if self._dense else 0.75) else ""
 
     @staticmethod
     def is_rare(point: str) -> bool:
@@ -84,7 +84,7 @@ class Plan:
 
     def pause_s(self) -> float:
         """Return how long to wait until the next act."""
-        return self._random.uniform(0.2, 1.0) if self._dense else self._random.uniform(0.5, 2.5)
+        return self._random.uniform(0.2, 1.0) if self._dense else self._random.uniform(0.3, 1.6)
 
     def between(self, low: float, high: float) -> float:
         return self._random.uniform(low, high)
@@ -95,7 +95,7 @@ class Plan:
             self._random.shuffle(points)
             for point in points:
                 common = point.split(":")[0] in ("claim", "signed", "send", "submitted", "confirmed", "done")
-                yield f"{point}#{self._random.randint(1, 6 if self._dense else 40) if common else 1}"
+                yield f"{point}#{self._random.randint(1, 6 if self._dense else 20) if common else 1}"
 
     def _make_acts(self) -> Iterator[Act]:
         """Deal node faults, chain faults and process acts as shuffled packs, interleaved by chance."""
