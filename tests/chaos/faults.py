@@ -19,7 +19,7 @@ NODE_FAULTS = (
     "rate_limited", "http_error", "html", "latency", "snapshot", "unhealthy",
 )  # fmt: skip
 """What one node may suffer; every plan has each of them before it repeats one."""
-PROCESS_ACTS = ("kill", "kill", "zombie", "zombie", "freeze", "runner", "localnet")
+PROCESS_ACTS = ("kill", "kill", "zombie", "zombie", "zombie", "freeze", "runner", "localnet")
 """What may happen to processes beside the crash points; `freeze` is a SIGSTOP inside a database transaction."""
 
 

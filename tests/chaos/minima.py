@@ -66,6 +66,8 @@ def faults_of(report: Report) -> list[str]:
     out = [f"{name}: {count}" for name, count in report.verdict.items() if count]
     if report.written_under_old_epochs:
         out.append(f"written under an old epoch: {report.written_under_old_epochs}")
+    if report.internal_errors:
+        out.append(f"internal errors: {report.internal_errors}, see the engines' logs")
     if report.audit.get("open", 0):
         out.append(f"open: {report.audit['open']} trades did not come to an end without faults")
     return out

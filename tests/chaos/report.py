@@ -42,6 +42,8 @@ class Report:
     runners_killed: int = 0
     localnets_killed: int = 0
     failed_on_chain: int = 0
+    internal_errors: int = 0
+    """Engines' tasks that ended by an error that they did not expect; must be 0."""
     written_under_old_epochs: int = 0
     """Rows that were written under an epoch after a newer one was issued; must be 0."""
     audit: dict[str, int] = field(default_factory=dict)
@@ -87,6 +89,7 @@ class Report:
             f"forks, of confirmed trades    {self.forks}, {self.forks_of_confirmed_trades}  ({self.forked_away} moves back to SUBMITTED)",
             f"expired, then retried         {self.expired}, {self.expired_then_retried}",
             f"written under an old epoch    {self.written_under_old_epochs}",
+            f"internal errors               {self.internal_errors}",
             f"failed on chain               {self.failed_on_chain}",
             f"what went wrong               {acts}",
             f"audit                         {json.dumps(self.audit, sort_keys=True)}",

@@ -22,6 +22,7 @@ PROVOKE_S = 2.5
 """How long after its start an engine that is armed with a rare point gets what brings it about; again and again."""
 READY_S = 8.0
 """How long an act that needs a trading engine waits for one."""
+UNEXPECTED = ('"event": "trade task failed"', '"event": "loop failed"')
 FENCED = ("fenced", "another process holds the shard")
 
 
@@ -87,6 +88,8 @@ class Storm:
                 break
         await asyncio.sleep(40 * self._world.setup.slot_ms / 1000)
         await self._count()
+        logs = [e.log.read_text(errors="replace") for e in self._engines]
+        self.report.internal_errors = sum(log.count(text) for log in logs for text in UNEXPECTED)
         self.report.audit = {k: v for k, v in (await self._world.audit()).items() if isinstance(v, int)}
 
     async def end(self) -> None:
