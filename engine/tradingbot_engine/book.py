@@ -6,6 +6,7 @@ The ledger stays the only truth: whatever changes there is read back and told to
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from tradingbot_engine.domain.events import BookEvent, PositionChanged, RiskChanged
@@ -36,6 +37,7 @@ class Book:
         self.bot = bot
         self.risk = risk
         self.positions: dict[IntentId, Position] = {}
+        self._refreshing = asyncio.Lock()
 
     def position(self, position_id: IntentId | None) -> Position | None:
         return self.positions.get(position_id) if position_id else None
@@ -45,6 +47,10 @@ class Book:
 
     async def refresh(self) -> None:
         """Read positions again and tell what moved; one that is no longer there was closed."""
+        async with self._refreshing:  # two readers side by side could put an older reading over a newer one
+            await self._refresh()
+
+    async def _refresh(self) -> None:
         rows = {p.id: p for p in await self._ledger.positions()}
         before, self.positions = self.positions, rows
         for position in rows.values():
