@@ -154,6 +154,42 @@ async def test_swap_with_usdc_as_quote_currency(stage: Stage) -> None:
     assert stage.token_delta(bought, SOL) == 0
 
 
+async def test_faucet_gives_tokens_by_a_transaction_that_the_wallet_did_not_sign(stage: Stage) -> None:
+    """Minted to the unit, again and again, and spendable; localnet's own key signs and pays."""
+    lamports = stage.cluster.bank.account(stage.user.pubkey())
+    body = {"address": stage.me, "mint": USDC, "amount": 1_000_000_007}
+    signature = (await stage.post("/localnet/fund", body, status=201))["signature"]
+    assert stage.held(USDC) == 1_000_000_007
+    assert stage.cluster.bank.account(stage.user.pubkey()) == lamports
+    stage.cluster.bank.tick(2)
+    await stage.post("/localnet/fund", {**body, "amount": "1"}, status=201)
+    assert stage.held(USDC) == 1_000_000_008
+    landed = await stage.rpc(
+        "getTransaction", signature, {"commitment": "confirmed", "maxSupportedTransactionVersion": 0}
+    )
+    assert landed["transaction"]["message"]["accountKeys"][0] == str(stage.cluster.bank.faucet.pubkey())
+    await stage.swap(await stage.quote(USDC, WIF, 500 * 10**6, onlyDirectRoutes="true"))
+    assert stage.held(USDC) == 500_000_008
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "told"),
+    [
+        ({"mint": SOL}, 400, "requestAirdrop"),
+        ({"mint": str(MEMO)}, 400, "--token"),
+        ({"amount": 0}, 400, "amount"),
+        ({"amount": True}, 400, "amount"),
+        ({"amount": 2**64 - 1}, 409, "nothing was minted"),
+        ({"address": "me"}, 400, "address"),
+    ],
+)
+async def test_faucet_refuses_what_it_cannot_give(stage: Stage, change: dict[str, Any], status: int, told: str) -> None:
+    """One sentence says why, and nothing changed."""
+    body = {"address": stage.me, "mint": USDC, "amount": 5, **change}
+    assert told in (await stage.post("/localnet/fund", body, status=status))["error"]
+    assert stage.held(USDC) == 0
+
+
 async def test_tokens_without_a_common_pool_go_over_two_hops(stage: Stage) -> None:
     """WIF → BONK finds SOL or USDC between, in one transaction that leaves nothing of it behind."""
     await stage.swap(await stage.quote(SOL, WIF, 5 * 10**9))

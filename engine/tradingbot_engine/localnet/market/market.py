@@ -19,6 +19,7 @@ from tradingbot_engine.domain.units import BaseUnits, Slot, UnixMs
 from tradingbot_engine.localnet.market import amm, instructions
 from tradingbot_engine.localnet.market.accounts import associated
 from tradingbot_engine.localnet.market.birth import born_bars
+from tradingbot_engine.localnet.market.faucet import TokenFaucet
 from tradingbot_engine.localnet.market.history import History
 from tradingbot_engine.localnet.market.jupiter import SwapApi
 from tradingbot_engine.localnet.market.ports import Bank
@@ -153,8 +154,9 @@ class Market:
         return born_bars(self._crowd, origin_ms=self.origin_ms, slot_ms=slot_ms)
 
     def mount(self, app: web.Application) -> None:
-        """Add the swap, price and history APIs to `app`, and the switch of their faults."""
+        """Add the swap, price and history APIs to `app`, the switch of their faults, and the faucet for tokens."""
         self.gate.mount(app)
+        TokenFaucet(world=self.world, bank=self._bank).mount(app)
         SwapApi(world=self.world, bank=self._bank, gate=self.gate).mount(app)
         PriceApi(world=self.world, bank=self._bank, gate=self.gate, histories=self.histories).mount(app)
 
