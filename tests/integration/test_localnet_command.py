@@ -14,7 +14,19 @@ import orjson
 import pytest
 from solders.keypair import Keypair
 
-COMMAND = (sys.executable, "-m", "tradingbot_engine", "localnet", "--slot-ms", "20", "--output", "json")
+COMMAND = (
+    sys.executable,
+    "-m",
+    "tradingbot_engine",
+    "localnet",
+    "--slot-ms",
+    "20",
+    "--speed",
+    "3000",
+    "--output",
+    "json",
+)
+"""At that speed 25 h of history are few slots, which is soon made; nothing here looks at it."""
 
 
 async def start(*options: str) -> tuple[asyncio.subprocess.Process, dict[str, Any]]:

@@ -136,10 +136,10 @@ def test_store_gives_back_what_was_final_and_ignores_a_torn_line(tmp_path: Path)
 
 def test_market_that_died_before_its_genesis_was_final_is_born_again(tmp_path: Path) -> None:
     """The files know of a birth, the bank does not: the same world at the same addresses, with a new history."""
-    first = Market(Bank(ms_per_slot=400.0, origin_ms=MINUTE), seed=9, state_dir=tmp_path)
+    first = Market(Bank(ms_per_slot=24_000.0, origin_ms=MINUTE), seed=9, state_dir=tmp_path)
     first.open()
     first.close()
-    bank = Bank(ms_per_slot=400.0, origin_ms=MINUTE + 10**9)
+    bank = Bank(ms_per_slot=24_000.0, origin_ms=MINUTE + 10**9)
     second = Market(bank, seed=1, state_dir=tmp_path)
     second.open()
     assert second.world == first.world

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from math import isqrt
+
 from tradingbot_engine.domain.events import BAR_MS, Bar
 from tradingbot_engine.domain.units import QuoteUnits, UnixMs
-from tradingbot_engine.localnet.market import amm
 from tradingbot_engine.localnet.market.history import KEPT_MS, Sample, extend
 from tradingbot_engine.localnet.market.traders import Crowd
 from tradingbot_engine.localnet.market.world import Pool
@@ -32,29 +33,50 @@ def born_bars(crowd: Crowd, *, origin_ms: UnixMs, slot_ms: float) -> list[list[B
             mood = crowd.paths[pool.base.mint].mood(minutes)
             wobble = crowd.wobble(pool, mood, step * turns, step_ms / 60_000)
             ratio = pool.price_ratio(usd[pool.base.mint], usd[pool.quote.mint])
-            goal = int(amm.quote_reserve_at(ratio, pool.opening_base, pool.opening_quote) * (1 + wobble))
-            one.step(step, at_ms, goal, tolerance=mood.tolerance / 2)
+            one.step(step, at_ms, int(int(one.root * ratio**0.5) * (1 + wobble)), tolerance=mood.tolerance / 2)
     return [one.bars() for one in growing]
 
 
 class _Growing:
-    """One pool's bars in the making."""
+    """One pool's bars in the making; the minute in hand as plain numbers, since there are tens of thousands of steps."""
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self._constant = pool.opening_base * pool.opening_quote
+        self.root = isqrt(self._constant)
+        self._scale = 10.0 ** (pool.base.decimals - pool.quote.decimals)
         self._before = 0
         self._closed: list[Bar] = []
-        self._open: Bar | None = None
+        self._start_ms: UnixMs | None = None
+        self._first = self._high = self._low = self._last = 0.0
+        self._volume = 0
 
     def step(self, step: int, at_ms: UnixMs, goal: QuoteUnits, *, tolerance: float) -> None:
-        if self._before and abs(goal / self._before - 1) < tolerance:
-            goal = self._before
-        price = amm.price(max(1, self._constant // goal), goal, self.pool.base.decimals, self.pool.quote.decimals)
-        volume = abs(goal - self._before) if self._before else 0
-        closed, self._open = extend(self._open, Sample(step, at_ms, price, goal, volume))
-        self._closed += closed
+        before = self._before
+        if before and abs(goal / before - 1) < tolerance:
+            goal = before
+        price = goal / max(1, self._constant // goal) * self._scale  # as `amm.price`
+        volume = abs(goal - before) if before else 0
+        start_ms = at_ms - at_ms % BAR_MS
+        if start_ms == self._start_ms:
+            if price > self._high:
+                self._high = price
+            if price < self._low:
+                self._low = price
+            self._last = price
+            self._volume += volume
+        else:
+            if self._start_ms is not None:
+                closed, _ = extend(self._bar(), Sample(step, at_ms, price, goal, volume))
+                self._closed += closed
+            self._start_ms = start_ms
+            self._first = self._high = self._low = self._last = price
+            self._volume = volume
         self._before = goal
 
+    def _bar(self) -> Bar:
+        start_ms = self._start_ms or 0
+        return Bar(start_ms, self._first, self._high, self._low, self._last, self._volume, self._before)
+
     def bars(self) -> list[Bar]:
-        return [*self._closed, self._open] if self._open else self._closed
+        return [*self._closed, self._bar()] if self._start_ms is not None else self._closed

@@ -22,8 +22,8 @@ def wander(key: str, minutes: float, octaves: tuple[tuple[int, float], ...]) -> 
     """
     total = 0.0
     for length, amplitude in octaves:
-        step = minutes // length
+        step = int(minutes // length)
         share = (1 - cos(pi * (minutes / length - step))) / 2
-        left, right = unit(key, length, int(step)), unit(key, length, int(step) + 1)
+        left, right = unit(key, length, step), unit(key, length, step + 1)
         total += amplitude * (left + (right - left) * share)
     return total

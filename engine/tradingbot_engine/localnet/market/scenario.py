@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Protocol
 
 from tradingbot_engine.localnet.market.noise import unit, wander
@@ -65,8 +66,12 @@ class Calm:
     size: float = 1.0
     quiet: Mood = USUAL
 
+    @cached_property
+    def _at_opening(self) -> float:
+        return wander(self.key, 0.0, CALM_OCTAVES)
+
     def log_price(self, minutes: float) -> float:
-        return self.size * (wander(self.key, minutes, CALM_OCTAVES) - wander(self.key, 0.0, CALM_OCTAVES))
+        return self.size * (wander(self.key, minutes, CALM_OCTAVES) - self._at_opening)
 
     def mood(self, minutes: float) -> Mood:
         return self.quiet

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil, exp
 
 from solders.pubkey import Pubkey
@@ -59,7 +60,7 @@ class Crowd:
     transactions_per_slot: int
     """No more than this in a slot: where slots are short, pools take turns."""
 
-    @property
+    @cached_property
     def slots_per_turn(self) -> int:
         """In how many slots every pool had its turn."""
         return ceil(len(self.world.pools) / self.transactions_per_slot)
@@ -75,7 +76,7 @@ class Crowd:
         """Return the share of the quote reserve by which this turn's trades overshoot the path; turns alternate in sign."""
         size = min(mood.turnover * turn_minutes / 2, LARGEST_WOBBLE)
         side = 1 if (slot // self.slots_per_turn) % 2 else -1
-        return side * size * (1 + 0.4 * unit(self.world.seed, pool.address, slot))
+        return side * size * (1 + 0.4 * unit(self.world.seed, pool.name, slot))
 
     def plan(
         self, slot: Slot, minutes: float, slot_minutes: float, held: Sequence[tuple[BaseUnits, QuoteUnits]]

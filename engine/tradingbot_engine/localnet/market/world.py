@@ -52,6 +52,11 @@ class Pool:
     lookup_table: Pubkey
 
     @cached_property
+    def name(self) -> str:
+        """The address as text."""
+        return str(self.address)
+
+    @cached_property
     def authority(self) -> Pubkey:
         return pool_authority(self.address)[0]
 
