@@ -29,7 +29,7 @@ from tradingbot_engine.domain.events import Event, RiskChanged
 from tradingbot_engine.domain.portfolio import RiskState
 from tradingbot_engine.domain.tokens import Token
 from tradingbot_engine.domain.units import SOL_MINT, USDC_MINT
-from tradingbot_engine.errors import PermanentError, WalletEmpty, WrongGenesis
+from tradingbot_engine.errors import EngineError, PermanentError, WalletEmpty, WrongGenesis
 from tradingbot_engine.execution.live import LiveExecutor
 from tradingbot_engine.execution.paper import PaperExecutor
 from tradingbot_engine.execution.port import Executor
@@ -147,6 +147,18 @@ async def open_outside(settings: EngineSettings, *, clock: Clock) -> Outside:
             holder=holder,
             closing=opened.pop_all(),
         )
+
+
+async def open_in_ledger(settings: EngineSettings, *, clock: Clock) -> int:
+    """Return how many intents are open in the ledger, for an engine that stops before it could reach the chain; 0 if it cannot be read."""
+    ledger = open_ledger(settings.ledger, holder="", clock=clock, paper=settings.bot.mode == "Paper")
+    try:
+        await ledger.open()
+        return len(await ledger.open_intents()) if await ledger.shards() else 0
+    except EngineError:
+        return 0
+    finally:
+        await ledger.close()
 
 
 async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecycle, metrics: Metrics) -> Wired:
@@ -277,10 +289,13 @@ def _upkeep(
         book=book,
         read=lambda: read_wallet(outside.rpc, wallet=bot.wallet, quote_mint=bot.quote_mint),
         capital_is_fixed=settings.risk.capital is not None,
+        fee_reserve=lambda: desk.fee_reserve_lamports,
+        lifecycle=lifecycle,
     )
     history = HistoryFiller(feed=outside.feed, tokens=outside.tokens, bars=bars, emit=emit)
     every: Upkeep = (
         ("nodes", 1.0, outside.rpc.probe),
+        ("book", 5.0, book.refresh),
         ("history", 0.5, history.fill),
         ("bars", 1.0, bars.flush),
         ("mark", 1.0, marker.mark),

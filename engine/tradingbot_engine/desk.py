@@ -13,7 +13,7 @@ from tradingbot_engine.domain.intents import IntentRecord, OrderIntent
 from tradingbot_engine.domain.portfolio import Position, RiskState, Tier
 from tradingbot_engine.domain.signals import Purpose, Signal
 from tradingbot_engine.domain.tokens import Token
-from tradingbot_engine.domain.units import BPS_ONE, Mint, QuoteUnits
+from tradingbot_engine.domain.units import BPS_ONE, Lamports, Mint, QuoteUnits
 from tradingbot_engine.ledger.port import ClaimLimits
 from tradingbot_engine.live import Live
 from tradingbot_engine.market.port import Feed
@@ -41,6 +41,11 @@ class Desk:
         self._tokens: dict[Mint, Token] = {t.mint: t for t in tokens}
         self._quote_decimals = QUOTE_DECIMALS[settings.market.quote]
         self._allocation_percent = {s.name: s.allocation_percent for s in settings.strategies}
+
+    @property
+    def fee_reserve_lamports(self) -> Lamports:
+        """What entries leave in the wallet, by the settings in force."""
+        return self._live.risk.fee_reserve_lamports
 
     def risk_limits(self, risk: RiskState) -> RiskLimits:
         """Return the limits in quote base units that the settings in force mean for the bot's capital."""

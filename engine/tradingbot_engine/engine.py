@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import structlog
 
 from tradingbot_engine.api.server import AdminServer, LiveSettings
-from tradingbot_engine.app import Outside, Wired, assemble, open_outside
+from tradingbot_engine.app import Outside, Wired, assemble, open_in_ledger, open_outside
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.domain.portfolio import Tier
 from tradingbot_engine.errors import (
@@ -38,6 +38,8 @@ EXIT_DRAINED, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_OPEN = 0, 1, 2, 3
 """Exit codes: drained; failed; bad input; stopped with trades still open in the ledger."""
 
 _RETRY_S = 1.0
+LONG_RESOLVING_S = 120
+"""After so long an open trade has outlived its blockhash; what is missing is a proof."""
 _T = TypeVar("_T")
 
 
@@ -62,7 +64,7 @@ class Engine:
         port = await admin.start()
         _log.info("engine starts", bot=self._settings.bot.name, mode=self._settings.bot.mode, admin_port=port)
         if self._parent_pid is not None:
-            self._spawn("parent", watch_parent(self._parent_pid, lifecycle=self._lifecycle))
+            self._spawn("parent", self._drain_when_orphaned(self._parent_pid))
         try:
             starting = asyncio.create_task(self._start(), name="start")
             draining = asyncio.create_task(self._lifecycle.drain_requested.wait(), name="await-drain")
@@ -74,7 +76,7 @@ class Engine:
             await asyncio.gather(starting, return_exceptions=True)
             await self._drain()
             if self._lifecycle.drain_reason == "admin":  # the pod's SIGTERM comes after its preStop hook
-                await self._stop.wait()
+                await self._until_told_to_end()
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -85,6 +87,19 @@ class Engine:
         if self._open_left:
             return EXIT_OPEN
         return EXIT_FAILED if self._lifecycle.fatal else EXIT_DRAINED
+
+    async def _until_told_to_end(self) -> None:
+        """Wait for a signal; without the runner nobody would send one."""
+        watch = asyncio.create_task(watch_parent(self._parent_pid)) if self._parent_pid is not None else None
+        stop = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({t for t in (watch, stop) if t is not None}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (watch, stop):
+            if task is not None:
+                task.cancel()
+
+    async def _drain_when_orphaned(self, pid: int) -> None:
+        await watch_parent(pid)
+        self._lifecycle.request_drain(f"the runner (pid {pid}) is gone")
 
     # --- start
     async def _start(self) -> None:
@@ -108,13 +123,22 @@ class Engine:
 
     async def _resolve(self, wired: Wired) -> None:
         """Before the first signal: follow what was open until it is known whether it landed, by the code of every trade."""
+        began_ms = self._clock.now_ms()
         for record in await wired.outside.ledger.open_intents():
             wired.trades.follow(record, wired.owned[record.shard], recovered=True)
         if wired.trades.unresolved:
             self._lifecycle.tell(
                 "Resolving", f"{wired.trades.unresolved} trades were open when the last engine stopped"
             )
-        while wired.trades.unresolved:
+        while left := wired.trades.unresolved:
+            since_s = round((self._clock.now_ms() - began_ms) / 1000)
+            if since_s > LONG_RESOLVING_S:
+                self._lifecycle.tell(
+                    "Resolving",
+                    f"{left} trades are still open after more than {LONG_RESOLVING_S} s: no proof yet that they landed or "
+                    "never can. A proof for an old or large attempt needs as many independent providers as "
+                    "execution.expiryProof.providers says; positions can be left meanwhile",
+                )
             await self._clock.sleep(0.1)
         self._lifecycle.clear("Resolving")
 
@@ -218,6 +242,8 @@ class Engine:
                 await wired.finish()
             except (EngineError, OSError) as error:
                 _log.warning("shards not released; the next owner takes them", error=str(error))
+        elif self._lifecycle.fatal is None:
+            self._open_left = await open_in_ledger(self._settings, clock=self._clock)
         _log.info("drained", open_intents=self._open_left)
         self._lifecycle.enter(Phase.STOPPED)
         self._lifecycle.drained.set()
@@ -246,12 +272,16 @@ class Engine:
 
     async def status(self) -> dict[str, Any]:
         if self._wired is not None:
-            return await self._wired.status.document()
+            try:
+                return await self._wired.status.document()
+            except (EngineError, OSError) as error:  # the reasons are wanted most when the ledger does not answer
+                self._lifecycle.tell("LedgerUnavailable", str(error))
         return {
             "name": self._settings.bot.name,
             "mode": self._settings.bot.mode,
             "phase": self._lifecycle.phase.value,
             "trading": False,
+            "inFlight": len(self._wired.trades) if self._wired else 0,
             "reasons": [{"type": r.type, "since": r.since_ms, "message": r.message} for r in self._lifecycle.reasons],
         }
 

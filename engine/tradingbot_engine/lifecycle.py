@@ -64,8 +64,15 @@ class Lifecycle:
 
     @property
     def may_exit(self) -> bool:
-        """Whether positions may be left now: a pause stops entries, never a stop loss."""
-        return self.phase is Phase.READY and not self._reasons.keys() & (_BLOCKING - {"Paused"}) and self.fatal is None
+        """
+        Whether positions may be left now.
+
+        A pause stops entries, never a stop loss; and what is still being resolved holds only its own position back, which
+        the ledger guards (one open exit per position).
+        """
+        blocking = self._reasons.keys() & (_BLOCKING - {"Paused", "Resolving"})
+        resolving = self.phase is Phase.STARTING and "Resolving" in self._reasons
+        return (self.phase is Phase.READY or resolving) and not blocking and self.fatal is None
 
     def has(self, reason: str) -> bool:
         return reason in self._reasons

@@ -23,7 +23,7 @@ from tradingbot_engine.core.intents import OPEN
 from tradingbot_engine.core.risk.approve import Refused
 from tradingbot_engine.core.state import CoreState
 from tradingbot_engine.domain.effects import EmitSignal, NoteRefusal, SaveBar
-from tradingbot_engine.domain.events import Event, SignalSettled
+from tradingbot_engine.domain.events import Event, PriceTick, SignalSettled
 from tradingbot_engine.domain.intents import OrderIntent
 from tradingbot_engine.domain.signals import Purpose, Signal
 from tradingbot_engine.errors import Fenced, LedgerUnavailable
@@ -62,17 +62,23 @@ class Pipeline:
         self._book, self._bars, self._trades = book, bars, trades
         self._lifecycle, self._tally, self._clock = lifecycle, tally, clock
         self._approve, self._limits, self._owner_of = approve, limits, owner_of
-        self._events: asyncio.Queue[Event] = asyncio.Queue(max_events)
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._max_events = max_events
         self._claiming = 0
         self._claimed = asyncio.Event()
         self._claimed.set()
 
     def emit(self, event: Event) -> None:
-        """Queue an event for the core; a full queue drops it, counted and said (what the core misses, the next tick corrects)."""
-        try:
-            self._events.put_nowait(event)
-        except asyncio.QueueFull:
+        """
+        Queue an event for the core.
+
+        A core that lags loses price ticks, counted and said: the next one corrects it. What the ledger tells is never
+        dropped, since nobody would tell it again.
+        """
+        if isinstance(event, PriceTick) and self._events.qsize() >= self._max_events:
             self._tally.event_dropped(event)
+        else:
+            self._events.put_nowait(event)
 
     async def decide_forever(self) -> None:
         """Market event → signal: the only caller of the pure core."""

@@ -6,22 +6,23 @@ Source: `docs/adr/0002-exactly-once.md`.
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Sequence
-from typing import Any
-
-import structlog
+from dataclasses import dataclass
 
 from tradingbot_engine import crashpoint
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.domain.units import Address, Signature, Slot
-from tradingbot_engine.errors import LedgerBehindChain, LedgerInUse, TemporaryError
+from tradingbot_engine.errors import EngineError, LedgerBehindChain, LedgerInUse, PermanentError, TemporaryError
 from tradingbot_engine.ledger.port import BotRecord, Ledger, Ownership
+from tradingbot_engine.rpc.methods import Rpc
 from tradingbot_engine.rpc.pool import RpcPool
 
-_log = structlog.get_logger(__name__)
 _MARK = re.compile(r"tb1:([0-9a-f]{32})\b")
-_PAGE = 1000
+
+
+class ChainUnread(TemporaryError):
+    """The nodes do not say enough to compare the ledger with the chain: nothing is signed until they do."""
 
 
 async def take_shards(ledger: Ledger, *, holder: str, clock: Clock) -> dict[int, Ownership]:
@@ -48,55 +49,75 @@ async def compare_with_chain(ledger: Ledger, rpc: RpcPool, bot: BotRecord) -> in
     """
     Check that every marked transaction of the wallet since the last comparison is an attempt in the ledger.
 
+    One node may lag, or have holes since it was started from a snapshot, and its silence would let an old copy of the
+    ledger pass: so every node is asked and what any of them shows counts. Two must answer where two are configured.
+
     Returns:
         How many marked transactions were compared.
 
     Raises:
         LedgerBehindChain: One is not: an old copy of the ledger was put back, or another ledger trades the same wallet.
-        TemporaryError: No node could answer; try again before trading.
+        TemporaryError: Too few nodes could answer, or all are behind what the ledger knows; try again before trading.
     """
-    answer = await rpc.call("getSlot", [{"commitment": "finalized"}])
-    finalized = int(answer.result)
-    # The same provider lists what that slot covers: another one may lag behind it.
-    marked = await _marked_since(rpc, bot.wallet, bot.settled_slot, provider=answer.provider)
-    known = await ledger.signatures_known(list(marked))
-    for signature in marked.keys() - known:
+    names = [endpoint.name for endpoint in rpc.endpoints()]
+    views = await asyncio.gather(*(_view(Rpc(rpc).pinned(n), bot) for n in names), return_exceptions=True)
+    answered = [v for v in views if isinstance(v, _View)]
+    if len(answered) < min(2, len(names)):
+        problem = next((v for v in views if isinstance(v, BaseException)), None)
+        if problem is not None and not isinstance(problem, TemporaryError | PermanentError):
+            raise problem
+        raise ChainUnread(f"{len(answered)} of {len(names)} nodes listed the wallet's transactions ({problem})")
+    newest = max(v.finalized for v in answered)
+    if newest < bot.settled_slot:
+        raise ChainUnread(f"the nodes stand at slot {newest}, the ledger knows of {bot.settled_slot}")
+    marked = {signature: mark for v in answered for signature, mark in v.marked.items()}
+    for signature in marked.keys() - await ledger.signatures_known(list(marked)):
         if await _signed_by(rpc, signature, bot.wallet):
             raise LedgerBehindChain(
                 f"the wallet signed {signature} with the mark {marked[signature]}, which this ledger does not know: "
                 "an older copy of the ledger was put back. Restore the newest copy, or run `tradingbot audit`"
             )
-    await ledger.set_settled_slot(finalized)
+    # Only what every answering node has passed is settled: a slower one may still show something older.
+    await ledger.set_settled_slot(min(v.finalized for v in answered))
     return len(marked)
 
 
-async def _marked_since(rpc: RpcPool, wallet: Address, since: Slot, *, provider: str) -> dict[Signature, str]:
-    """Return the signatures above slot `since` whose memo holds one of our marks, newest first."""
-    found: dict[Signature, str] = {}
-    before: str | None = None
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What one node says: its finalized slot, and the marked transactions above the settled one (signature → mark)."""
+
+    finalized: Slot
+    marked: dict[Signature, str]
+
+
+async def _view(rpc: Rpc, bot: BotRecord) -> _View:
+    finalized = await rpc.get_slot("finalized")
+    marked: dict[Signature, str] = {}
+    before: Signature | None = None
     while True:
-        options: dict[str, Any] = {"limit": _PAGE, "commitment": "confirmed"} | ({"before": before} if before else {})
-        page: Sequence[dict[str, Any]] = (
-            await rpc.call("getSignaturesForAddress", [wallet, options], provider=provider)
+        page = (
+            await rpc.get_signatures_for_address(
+                bot.wallet, before=before, commitment="confirmed", min_context_slot=finalized
+            )
         ).result
-        if not isinstance(page, list):
-            raise TemporaryError("getSignaturesForAddress did not answer with a list")
-        for entry in page:
-            if entry["slot"] < since:
-                return found
-            mark = _MARK.search(entry.get("memo") or "")
-            if mark:
-                found[entry["signature"]] = mark.group(1)
-        if len(page) < _PAGE:
-            return found
-        before = page[-1]["signature"]
+        for row in page:
+            if row.slot < bot.settled_slot:
+                return _View(finalized, marked)
+            if mark := _MARK.search(row.memo or ""):
+                marked[row.signature] = mark.group(1)
+        if not page:  # a short page is not the end: providers cut pages as they like
+            return _View(finalized, marked)
+        before = page[-1].signature
 
 
 async def _signed_by(rpc: RpcPool, signature: Signature, wallet: Address) -> bool:
     """Anybody may mention the wallet or copy a mark; only what the wallet signed is its own."""
-    options = {"encoding": "json", "commitment": "confirmed", "maxSupportedTransactionVersion": 0}
-    found = (await rpc.call("getTransaction", [signature, options])).result
-    if found is None:
-        raise TemporaryError(f"the node lists {signature} but does not show it yet")
-    message = found["transaction"]["message"]
-    return wallet in message["accountKeys"][: message["header"]["numRequiredSignatures"]]
+    for endpoint in rpc.endpoints():
+        try:
+            found = (await Rpc(rpc).pinned(endpoint.name).get_transaction(signature, "confirmed")).result
+            if found is not None:
+                message = found["transaction"]["message"]
+                return wallet in message["accountKeys"][: message["header"]["numRequiredSignatures"]]
+        except (EngineError, LookupError, TypeError):
+            continue  # this node does not show it readably; another one listed it
+    raise ChainUnread(f"a node lists {signature} but none shows it")

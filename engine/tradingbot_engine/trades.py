@@ -42,6 +42,8 @@ class Trades:
         self._tasks: dict[IntentId, asyncio.Task[None]] = {}
         self._unresolved: set[IntentId] = set()
         self._strays: set[IntentId] = set()
+        self._faulty: set[IntentId] = set()
+        """Trades whose task ended by a fault: the next start resolves them."""
         self._stepped = asyncio.Event()
 
     def __len__(self) -> int:
@@ -69,7 +71,9 @@ class Trades:
         Such an intent's claim was committed while its answer was lost. One look is not enough: between the reading and now
         a task may have ended, or a worker may be about to start one.
         """
-        strays = {r.intent.id: r for r in open_now if r.intent.id not in self._tasks}
+        strays = {
+            r.intent.id: r for r in open_now if r.intent.id not in self._tasks and r.intent.id not in self._faulty
+        }
         for intent_id in strays.keys() & self._strays:
             record = strays[intent_id]
             _log.warning("following an intent whose claim went unanswered", intent=intent_id, state=record.state.value)
@@ -125,12 +129,14 @@ class Trades:
             self._unresolved.discard(intent.id)
             return
         except FatalError as error:
+            self._faulty.add(intent.id)
             self._lifecycle.tell(error.reason, str(error), fatal=True)
             return
         except asyncio.CancelledError:
             raise
         except Exception as error:
             # The journal is intact: the next start resolves it. Trading on with an unknown fault would not be.
+            self._faulty.add(intent.id)
             _log.exception("trade task failed", intent=intent.id)
             self._lifecycle.tell("InternalError", f"trade {intent.id}: {type(error).__name__}: {error}", fatal=True)
             return

@@ -20,8 +20,8 @@ from tradingbot_engine.core.risk.limits import RiskLimits
 from tradingbot_engine.core.risk.tiers import apply_flow, assess
 from tradingbot_engine.domain.events import Bar
 from tradingbot_engine.domain.portfolio import Position, PositionState, RiskState
-from tradingbot_engine.domain.units import Mint, QuoteUnits
-from tradingbot_engine.errors import FatalError, Fenced, LedgerUnavailable, TemporaryError
+from tradingbot_engine.domain.units import IntentId, Lamports, Mint, QuoteUnits
+from tradingbot_engine.errors import FatalError, Fenced, LedgerUnavailable, PermanentError, TemporaryError
 from tradingbot_engine.ledger.port import Ledger, Ownership
 from tradingbot_engine.lifecycle import Lifecycle
 from tradingbot_engine.market.wallet import WalletBalance
@@ -43,9 +43,10 @@ async def repeat(
         except LedgerUnavailable as error:
             faults += 1
             lifecycle.tell("LedgerUnavailable", str(error))
-        except TemporaryError as error:
+        except (TemporaryError, PermanentError) as error:
+            # A refusal by one node, or by all of them now, must not end the loop for good.
             faults += 1
-            _log.log(30 if faults == 1 else 10, "will try again", loop=name, error=str(error))
+            (_log.warning if faults == 1 else _log.debug)("will try again", loop=name, error=str(error))
         except FatalError as error:
             lifecycle.tell(error.reason, str(error), fatal=True)
             return
@@ -92,40 +93,53 @@ class Marker:
         self._ledger, self._book, self._ownership = ledger, book, ownership
         self._sale_value, self._limits, self._faults = sale_value, limits, faults
         self._lifecycle, self._clock = lifecycle, clock
+        self._last_value: dict[IntentId, QuoteUnits] = {}
+        self._marked_at_ms = clock.now_ms()
 
     async def mark(self) -> None:
         """
         Write this shard's unrealized result, reassess the tier, and tell the core.
 
-        A position whose price is not known keeps the mark from being written: the mark ages, and after
+        A position whose price is not known counts with what it was last worth, or with nothing if that was never known:
+        the tiers go on for the rest of the book. The shard's mark is not renewed meanwhile, so that after
         `risk.marks_max_age_ms` entries stop with StaleEquity.
         """
         ownership = self._ownership()
         if ownership is None:
             return
-        unrealized = 0
-        for position in self._book.positions.values():
-            if position.state is not PositionState.OPEN or position.held <= 0:
-                continue
-            value = self._sale_value(position)
-            if value is None:
-                self._lifecycle.tell("StaleEquity", f"no price for the open position in {position.mint}")
-                return
-            unrealized += value - _cost_of_held(position)
+        unrealized, unpriced = self._unrealized()
         now_ms = self._clock.now_ms()
-        total = await self._ledger.mark(ownership=ownership, unrealized=unrealized, at_ms=now_ms)
+        if unpriced is None:
+            self._marked_at_ms = now_ms
+            self._lifecycle.clear("StaleEquity")
+        else:
+            self._lifecycle.tell("StaleEquity", f"no price for the open position in {unpriced}")
+        total = await self._ledger.mark(ownership=ownership, unrealized=unrealized, at_ms=self._marked_at_ms)
         faults = await self._faults()
         risk = await self._ledger.update_risk(
             lambda risk: assess(risk, unrealized=total, at_ms=now_ms, limits=self._limits(risk), faults=faults),
             ownership=ownership,
             actor="engine",
         )
-        self._lifecycle.clear("StaleEquity")
         self._book.take_risk(risk)
         if risk.tier.value in ("HALT", "EMERGENCY"):
             self._lifecycle.tell("Halted", f"tier {risk.tier.value}: {risk.tier_reason}")
         else:
             self._lifecycle.clear("Halted")
+
+    def _unrealized(self) -> tuple[QuoteUnits, Mint | None]:
+        """Return what selling everything now would bring above its cost, and a mint that has no price, if any."""
+        unrealized, unpriced = 0, None
+        held = {p.id: p for p in self._book.positions.values() if p.state is PositionState.OPEN and p.held > 0}
+        self._last_value = {i: v for i, v in self._last_value.items() if i in held}
+        for position in held.values():
+            value = self._sale_value(position)
+            if value is None:
+                unpriced = position.mint
+                value = self._last_value.get(position.id, 0)
+            self._last_value[position.id] = value
+            unrealized += value - _cost_of_held(position)
+        return unrealized, unpriced
 
 
 def _cost_of_held(position: Position) -> QuoteUnits:
@@ -143,11 +157,25 @@ class WalletWatch:
         book: Book,
         read: Callable[[], Awaitable[WalletBalance]],
         capital_is_fixed: bool,
+        fee_reserve: Callable[[], Lamports],
+        lifecycle: Lifecycle,
     ) -> None:
         self._ledger, self._book, self._read, self._capital_is_fixed = ledger, book, read, capital_is_fixed
+        self._fee_reserve, self._lifecycle = fee_reserve, lifecycle
 
     async def compare(self) -> None:
         seen = await self._read()
+        if seen.lamports <= self._fee_reserve():
+            self._lifecycle.tell(
+                "WalletEmpty",
+                f"{seen.lamports} lamports are left, {self._fee_reserve()} are kept for exits: fund the wallet",
+            )
+        else:
+            self._lifecycle.clear("WalletEmpty")
+        if seen.token_account:
+            self._lifecycle.clear("TokenAccountGone")
+        else:
+            self._lifecycle.tell("TokenAccountGone", "the wallet has no account for the quote currency: fund it")
         flow = await self._ledger.observe_wallet(lamports=seen.lamports, quote=seen.quote, slot=seen.slot)
         await self._book.refresh_bot()
         if flow:
@@ -177,8 +205,7 @@ def _payload(text: str) -> dict[str, object]:
     return {f"trade_{k}": v for k, v in data.items()} if isinstance(data, dict) else {"trade": data}
 
 
-async def watch_parent(pid: int, *, lifecycle: Lifecycle, every_s: float = 0.25) -> None:
-    """Drain when the runner is gone: an engine without its runner must not go on trading."""
+async def watch_parent(pid: int, *, every_s: float = 0.25) -> None:
+    """Return when the process that started this one is gone: an engine without its runner must not go on trading."""
     while os.getppid() == pid:
         await asyncio.sleep(every_s)
-    lifecycle.request_drain(f"the runner (pid {pid}) is gone")

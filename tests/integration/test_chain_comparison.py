@@ -1,0 +1,80 @@
+"""Before trading: does the ledger know everything that the chain shows of this bot?"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from trade_rig import TradeRig, a_bot, a_world, an_intent
+
+from tradingbot_engine.clock import SystemClock
+from tradingbot_engine.errors import LedgerBehindChain
+from tradingbot_engine.ledger.factory import open_ledger
+from tradingbot_engine.ledger.port import Ledger
+from tradingbot_engine.recovery import ChainUnread, compare_with_chain
+from tradingbot_engine.rpc.pool import RpcPool
+from tradingbot_engine.settings import LedgerSettings
+
+
+@pytest.fixture
+async def rig(tmp_path) -> AsyncIterator[TradeRig]:
+    async with a_world() as world, a_bot(world, tmp_path) as rig:
+        yield rig
+        world.heal()
+
+
+async def old_copy(rig: TradeRig, folder: Path) -> Ledger:
+    """Copy the ledger as it is now, then let the bot trade on; return the copy, opened."""
+    path = folder / "old.sqlite"
+    with sqlite3.connect(folder / "ledger.sqlite") as source, sqlite3.connect(path) as copy:
+        source.backup(copy)
+    done = await rig.drive(await rig.claim(an_intent("after-the-copy")))
+    assert done.state == "DONE"
+    ledger = open_ledger(LedgerSettings(sqlite_path=path), holder="b" * 32, clock=SystemClock(), paper=False)
+    await ledger.open()
+    return ledger
+
+
+def pool(rig: TradeRig) -> RpcPool:
+    return RpcPool(rig.settings.rpc.endpoints, request_timeout_s=1.0, max_in_flight=16, clock=SystemClock())
+
+
+async def test_a_ledger_that_knows_everything_passes_and_remembers_how_far(rig, tmp_path):
+    done = await rig.drive(await rig.claim(an_intent("known")))
+    assert done.state == "DONE"
+    async with pool(rig) as rpc:
+        assert await compare_with_chain(rig.ledger, rpc, await rig.ledger.bot()) == 1
+        settled = (await rig.ledger.bot()).settled_slot
+        assert settled > 0
+        await rig.finalize()
+        assert await compare_with_chain(rig.ledger, rpc, await rig.ledger.bot()) <= 1
+        assert (await rig.ledger.bot()).settled_slot > settled
+
+
+@pytest.mark.parametrize("kind", ["none", "lag", "snapshot"])
+async def test_an_old_copy_is_noticed_even_if_the_first_node_cannot_show_it(rig, tmp_path, kind):
+    """One node that lags or has holes stays silent about the trade; what any node shows counts."""
+    before = rig.cluster.bank.slot
+    copy = await old_copy(rig, tmp_path)
+    try:
+        await rig.finalize()
+        if kind == "lag":
+            rig.fault(kind="lag", nodes=[0], slots=400)
+        if kind == "snapshot":
+            rig.fault(kind="snapshot", nodes=[0], first_slot=before - 5, last_slot=rig.cluster.bank.slot + 50)
+        async with pool(rig) as rpc:
+            with pytest.raises(LedgerBehindChain, match="older copy"):
+                await compare_with_chain(copy, rpc, await copy.bot())
+    finally:
+        await copy.close()
+
+
+async def test_with_too_few_nodes_answering_nothing_is_believed(rig, tmp_path):
+    """Where two nodes are configured one alone does not do: it may be the one that does not know."""
+    names = range(len(rig.cluster.nodes))
+    rig.fault(kind="http_error", nodes=list(names)[1:], status=503)
+    async with pool(rig) as rpc:
+        with pytest.raises(ChainUnread, match="nodes listed"):
+            await compare_with_chain(rig.ledger, rpc, await rig.ledger.bot())
