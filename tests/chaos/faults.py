@@ -105,7 +105,7 @@ class Plan:
             self._pack(list(PROCESS_ACTS)),
         ]
         while True:
-            kind = next(self._random.choices(packs, weights=(6, 3, 2))[0])
+            kind = next(self._random.choices(packs, weights=(6, 3, 2) if self._dense else (5, 3, 3))[0])
             if kind in NODE_FAULTS:
                 yield Act("node", self._random.uniform(0.5, 4.0), self._node_fault(kind))
             elif kind == "fork":

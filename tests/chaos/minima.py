@@ -42,13 +42,13 @@ LONG_RUN_COUNTS = (
 )
 
 
-def shortfalls(report: Report, *, wanted_trades: int) -> list[str]:
-    """Return one line for each minimum that the run fell short of."""
+def shortfalls(report: Report, *, wanted_trades: int, margin: float = 1.0) -> list[str]:
+    """Return one line for each minimum that the run fell short of; `margin` asks for so many times as much per trade."""
     out = []
     if report.trades < wanted_trades:
         out.append(f"trades: {report.trades}, at least {wanted_trades} were asked for")
     for name, share in PER_TRADE.items():
-        least = max(int(report.trades * share), AT_LEAST.get(name, 0))
+        least = max(int(report.trades * share * margin), AT_LEAST.get(name, 0))
         if getattr(report, name) < least:
             out.append(f"{name}: {getattr(report, name)}, at least {least} for {report.trades} trades")
     wanted: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -68,9 +68,9 @@ class Report:
     def verdict(self) -> dict[str, int]:
         return {name: int(self.audit.get(name, -1)) for name in ("doubled", "lost", "phantom")}
 
-    def as_json(self) -> str:
-        data: dict[str, Any] = asdict(self) | {"kills": self.kills} | self.verdict
-        return json.dumps(data, sort_keys=True)
+    def as_data(self) -> dict[str, Any]:
+        """Return every count, ready for JSON."""
+        return {**vars(self), "kills": self.kills, **self.verdict}
 
     def lines(self) -> list[str]:
         """Return the report for people."""

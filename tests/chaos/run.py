@@ -20,6 +20,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -159,6 +160,7 @@ def main() -> int:
     limit_s = args.minutes * 60 if args.minutes else None
     say = args.output == "text"
     problems: list[str] = []
+    told: dict[str, Any] = {}
     if not args.naive:
         with ExitStack() as opened:
             postgres = opened.enter_context(server()) if args.ledger == "postgres" else None
@@ -166,18 +168,19 @@ def main() -> int:
                 run(seeds=seeds, trades=args.trades, limit_s=limit_s, keep=args.keep, say=say, postgres=postgres)
             )
         problems += faults_of(total) + shortfalls(total, wanted_trades=args.trades * args.seeds)
-        print(total.as_json() if not say else "\n".join(total.lines()), flush=True)
+        told |= total.as_data()
+        if say:
+            print("\n".join(total.lines()), flush=True)
     if not args.no_naive:
         naive = asyncio.run(measure_naive(seeds, keep=args.keep, say=say))
         doubled, landed = naive.audit.get("doubled", 0), naive.trades
         share = f"{100 * doubled / landed:.1f} %" if landed else "none landed"
-        text = {"naive_trades": landed, "naive_doubled": doubled}
-        print(
-            json.dumps(text)
-            if not say
-            else f"a naive engine in the same storms: {doubled} of {landed} trades doubled ({share})"
-        )
+        told |= {"naive_trades": landed, "naive_doubled": doubled}
+        if say:
+            print(f"a naive engine in the same storms: {doubled} of {landed} trades doubled ({share})")
         problems += [] if doubled else ["the naive engine doubled nothing: the chaos is too weak"]
+    if not say:
+        print(json.dumps(told | {"problems": problems}, sort_keys=True))
     for problem in problems:
         print(f"FAILED: {problem}", file=sys.stderr)
     return 1 if problems else 0

@@ -16,12 +16,14 @@ from chaos.world import World
 
 ARMED_S = 9.0
 """How long an armed engine may go without reaching its crash point before it is killed anyway."""
-RARE_ARMED_S = 25.0
+RARE_ARMED_S = 16.0
 """The same for a point that has to be provoked: an attempt must expire, or a fork hit a confirmed trade."""
 PROVOKE_S = 2.5
 """How long after its start an engine that is armed with a rare point gets what brings it about; again and again."""
 READY_S = 8.0
 """How long an act that needs a trading engine waits for one."""
+SETTLING = 1.4
+"""What is open when the faults end still becomes trades, and counts against the minima."""
 UNEXPECTED = ('"event": "trade task failed"', '"event": "loop failed"')
 FENCED = ("fenced", "another process holds the shard")
 
@@ -57,7 +59,7 @@ class Storm:
                 act_due = time.monotonic() + self._plan.pause_s()
             if (await self._ledger.states())["DONE"] >= trades:
                 await self._count()
-                if not shortfalls(self.report, wanted_trades=trades):
+                if not shortfalls(self.report, wanted_trades=trades, margin=SETTLING):
                     break
             if self._say and now - told > 10:
                 told = now
@@ -236,7 +238,7 @@ class Storm:
     async def _succeed(self, old: Process, act: Act) -> bool:
         """Start the successor of a stopped engine, and wake the old one beside it: the ledger must refuse what it writes."""
         epoch = await self._ledger.epoch()
-        successor = await self._start()
+        successor = await self._start(crash_at=self._plan.next_point())
         for _ in range(100):  # the successor takes over while the old one sleeps
             if (await self._ledger.epoch()) > epoch or successor is None or not successor.running:
                 break
