@@ -10,6 +10,7 @@ ARGS ?=
 SEEDS ?= 3
 TRADES ?= 60
 ONLY ?=
+WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check unit system chaos mutants model bench lock generate clean
@@ -31,7 +32,7 @@ check: $(READY)  ## Formatting, lint, types, layers, generated files
 	$(BIN)/python hack/generate.py --check
 
 unit: $(READY)  ## The tests, without the static checks (ARGS="-k …")
-	$(BIN)/pytest -m "not slow" $(ARGS)
+	$(BIN)/pytest -m "not slow" -n $(WORKERS) --dist loadfile $(ARGS)
 
 system:  ## Say which system packages the tests want, and install them where this user may
 	@hack/system-packages
