@@ -1,8 +1,9 @@
-"""Play money for a wallet on localnet, by the node's own `requestAirdrop`."""
+"""Play money for a wallet on localnet: SOL by the node's own `requestAirdrop`, tokens by localnet's faucet."""
 
 import asyncio
 import itertools
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
@@ -10,6 +11,8 @@ import aiohttp
 from tradingbot_operator.errors import Failed
 
 LAMPORTS_PER_SOL = 10**9
+USDC_MINT = "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v"
+BAD_STATUS = 400
 _ids = itertools.count(1)
 
 
@@ -19,6 +22,14 @@ async def balance(session: aiohttp.ClientSession, url: str, address: str) -> int
     return int(answer["value"])
 
 
+async def token_balance(session: aiohttp.ClientSession, url: str, address: str, mint: str) -> int:
+    """Return what the wallet finally holds of a token, in base units."""
+    options = {"encoding": "jsonParsed", "commitment": "finalized"}
+    answer = await _call(session, url, "getTokenAccountsByOwner", [address, {"mint": mint}, options])
+    holdings = [entry["account"]["data"]["parsed"]["info"]["tokenAmount"]["amount"] for entry in answer["value"]]
+    return sum(map(int, holdings))
+
+
 async def fund(session: aiohttp.ClientSession, url: str, address: str, *, lamports: int, patience_s: float) -> None:
     """
     Ask for play money and wait until it has arrived.
@@ -26,17 +37,59 @@ async def fund(session: aiohttp.ClientSession, url: str, address: str, *, lampor
     Raises:
         Failed: It did not arrive in time; the text says what the node answered.
     """
+    await _until_it_arrived(
+        lambda: _call(session, url, "requestAirdrop", [address, lamports]),
+        lambda: balance(session, url, address),
+        address,
+        patience_s,
+    )
+
+
+async def fund_token(
+    session: aiohttp.ClientSession,
+    url: str,
+    gateway: str,
+    address: str,
+    *,
+    mint: str,
+    base_units: int,
+    patience_s: float,
+) -> None:
+    """
+    Ask for play money in a token and wait until it has arrived.
+
+    Args:
+        url: A node.
+        gateway: Localnet's gateway, where its faucet for tokens is.
+
+    Raises:
+        Failed: It did not arrive in time; the text says what localnet answered.
+    """
+    body = {"address": address, "mint": mint, "amount": base_units}
+
+    async def ask() -> None:
+        target = f"{gateway.rstrip('/')}/localnet/fund"
+        async with session.post(target, json=body, timeout=aiohttp.ClientTimeout(total=5)) as answer:
+            if answer.status >= BAD_STATUS:
+                raise RuntimeError(f"{answer.status}: {(await answer.text())[:200]}")
+
+    await _until_it_arrived(ask, lambda: token_balance(session, url, address, mint), address, patience_s)
+
+
+async def _until_it_arrived(
+    ask: Callable[[], Awaitable[Any]], held: Callable[[], Awaitable[int]], address: str, patience_s: float
+) -> None:
     deadline = time.monotonic() + patience_s
     last = "no answer"
     asked = False
     while time.monotonic() < deadline:
         try:
             if not asked:
-                await _call(session, url, "requestAirdrop", [address, lamports])
+                await ask()
                 asked = True
-            if await balance(session, url, address) > 0:
+            if await held() > 0:
                 return
-        except (TimeoutError, aiohttp.ClientError, OSError, RuntimeError, ValueError, KeyError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
             last = str(error) or type(error).__name__
         await asyncio.sleep(0.1)
     raise Failed(f"localnet's faucet did not fund the wallet {address}: {last}")

@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -34,7 +35,7 @@ from tradingbot_operator.local.supplies import Supplies
 
 POLL_S = 0.5
 LOGS_S = 60.0
-LEAST_FUNDS_SOL = 100
+LEAST_FUNDS: dict[str, float] = {"SOL": 100, "USDC": 15_000}
 FUND_S = 30.0
 READY_S = 60.0
 LOCALNET_END_S = 15.0
@@ -181,17 +182,38 @@ class Supervisor:
 
     async def _fund(self) -> None:
         """Give a wallet that has nothing its play money; one that traded keeps what it has."""
+        quote = self._bot.spec.market.quote
+        wanted = {"SOL": LEAST_FUNDS["SOL"], quote: LEAST_FUNDS[quote]}  # SOL pays the fees whatever is traded
+        wanted[quote] = max(wanted[quote], (self._bot.spec.risk.capital or 0) * 1.5)
+        missing = {name: whole for name, whole in wanted.items() if not self._funded(name).exists()}
+        if missing:
+            self._board.say(
+                f"asking the faucet for play money, and waiting until it is final: wallet {self._supplies.wallet_address}"
+            )
+            await asyncio.gather(*(self._give(name, whole) for name, whole in missing.items()))
+            self._board.say(f"the faucet gave {' and '.join(f'{n:g} {name}' for name, n in missing.items())}")
+
+    async def _give(self, name: str, whole: float) -> None:
         assert self._chain is not None
-        url, address = self._chain.nodes[0].url, self._supplies.wallet_address
-        funded = self._state.path / "funded"
-        if funded.exists():
-            return
-        capital = base_units(self._bot.spec.risk.capital, "SOL") if self._bot.spec.market.quote == "SOL" else None
-        lamports = max(LEAST_FUNDS_SOL * faucet.LAMPORTS_PER_SOL, (capital or 0) * 3 // 2)
-        self._board.say(f"asking the faucet for play money, and waiting until it is final: wallet {address}")
-        await faucet.fund(self._session, url, address, lamports=lamports, patience_s=FUND_S)
-        write_private(funded, address)
-        self._board.say(f"the faucet gave {lamports / faucet.LAMPORTS_PER_SOL:g} SOL")
+        address, url = self._supplies.wallet_address, self._chain.nodes[0].url
+        units = base_units(whole, name) or 1
+        if name == "SOL":
+            await faucet.fund(self._session, url, address, lamports=units, patience_s=FUND_S)
+        else:
+            await faucet.fund_token(
+                self._session,
+                url,
+                str(self._chain.swap_url),
+                address,
+                mint=faucet.USDC_MINT,
+                base_units=units,
+                patience_s=FUND_S,
+            )
+        write_private(self._funded(name), address)
+
+    def _funded(self, name: str) -> Path:
+        """Return the file that says that the wallet was given SOL, or USDC."""
+        return self._state.path / ("funded" if name == "SOL" else f"funded-{name}")
 
     def _configure(self) -> None:
         """Write the engine's settings; a change of what may change while it runs gives a new generation."""

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from tradingbot_operator.crd.v1alpha1.chain import Localnet
+from tradingbot_operator.crd.v1alpha1.execution import ExpiryProof
 from tradingbot_operator.manifest.problem import Path, Problem, shown
 
 LATER = "accepted, not yet in force"
@@ -41,6 +43,7 @@ def notes_of(data: Any) -> Iterator[Problem]:
         for key in ("requestsPerSecond", "concurrency"):
             if isinstance(endpoint, dict) and endpoint.get(key) is not None:
                 yield Problem(("spec", "rpc", "endpoints", index, key), LATER)
+    yield from _execution_notes(spec)
     replicas = spec.get("replicas")
     if isinstance(replicas, int) and not isinstance(replicas, bool) and replicas > 1:
         path: Path = ("spec", "replicas")
@@ -50,6 +53,30 @@ def notes_of(data: Any) -> Iterator[Problem]:
     for place in CLUSTER_ONLY:
         if _get(spec, place) not in (None, [], {}):
             yield _note(place, ONLY_ON_A_CLUSTER)
+
+
+def _execution_notes(spec: dict[str, Any]) -> Iterator[Problem]:
+    """Tell of marks that do not work yet or prove nothing, and of expiry that fewer nodes than needed can prove."""
+    mark = _get(spec, "execution.mark")
+    path: Path = ("spec", "execution", "mark")
+    if mark == "Guard":
+        yield Problem(path, f"{LATER}: the engine refuses to start with it: state Memo", shown(mark, path))
+    elif mark == "None":
+        yield Problem(path, "no audit can prove that no trade was lost or doubled: state Memo", shown(mark, path))
+    if spec.get("mode") != "Live":
+        return
+    stated = _get(spec, "execution.expiryProof.providers")
+    wanted = ExpiryProof().providers if stated is None else stated
+    nodes = len(_list(spec, "rpc.endpoints"))
+    if not nodes and spec.get("cluster") == "localnet":
+        shared = _get(spec, "localnet.nodes")
+        nodes = Localnet().nodes if shared is None else shared
+    if isinstance(wanted, int) and isinstance(nodes, int) and 0 < nodes < wanted:
+        path = ("spec", "execution", "expiryProof", "providers")
+        text = (
+            f"the bot has {nodes} node(s): large or old trades that never landed stay open: add nodes, or state fewer"
+        )
+        yield Problem(path, text, f"{wanted} (default)" if stated is None else shown(wanted, path))
 
 
 def _note(place: str, message: str) -> Problem:

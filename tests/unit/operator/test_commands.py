@@ -113,6 +113,34 @@ def test_parts_of_later_versions_are_accepted_and_said_to_be_without_force(tmp_p
         assert any(f"spec.{path}: " in note for note in notes), path
 
 
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        ({"execution": {"mark": "Guard"}}, 'spec.execution.mark: value "Guard": accepted, not yet in force'),
+        ({"execution": {"mark": "None"}}, 'spec.execution.mark: value "None": no audit can prove'),
+        (
+            {"execution": {"expiryProof": {"providers": 4}}},
+            "spec.execution.expiryProof.providers: value 4: the bot has 3",
+        ),
+        ({"localnet": {"nodes": 1}}, "spec.execution.expiryProof.providers: value 2 (default): the bot has 1 node(s)"),
+    ],
+)
+def test_marks_and_proofs_that_will_not_come_about_are_told_before_they_are_missed(
+    tmp_path: Path, change: dict, note: str
+):
+    """Sound by the schema, but the engine refuses it, or a trade would stay open for ever."""
+    data = yaml.safe_load(SAMPLE.read_text())
+    sound = run("validate", "-f", "-", stdin=yaml.safe_dump(data))
+    data["spec"] |= change
+    answer = run("validate", "-f", "-", stdin=yaml.safe_dump(data))
+    assert answer.exit_code == 0
+    assert note in answer.stderr
+    assert "spec.execution" not in sound.stderr
+    data["spec"]["mode"] = "Paper"
+    paper = run("validate", "-f", "-", stdin=yaml.safe_dump(data))
+    assert "providers" not in paper.stderr  # nothing is sent, so nothing can expire
+
+
 def test_explain_tells_every_field_of_the_models():
     """Walks the schema that pydantic publishes itself: no field may be missing, none without a meaning."""
     schema = TradingBot.model_json_schema(by_alias=True)

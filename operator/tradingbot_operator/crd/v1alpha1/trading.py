@@ -104,7 +104,7 @@ class DailyLoss(Model):
     warning_percent: Fall | None = None
     """From here on sizes are halved."""
     halt_percent: Fall | None = None
-    """From here on no position is opened until the day ends."""
+    """From here on no position is opened, beyond midnight too: until losses are made good or `tradingbot reset-tier`."""
 
 
 class Risk(Model):
