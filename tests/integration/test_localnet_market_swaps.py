@@ -105,7 +105,7 @@ class Stage:
 
 @pytest.fixture
 async def stage() -> AsyncIterator[Stage]:
-    cluster = Cluster(nodes=1, slot_ms=0)
+    cluster = Cluster(nodes=1, slot_ms=0, speed=750)  # few slots make its history: born in no time
     market = Market(cluster.bank, seed=3)
     market.trading = False
     market.open()

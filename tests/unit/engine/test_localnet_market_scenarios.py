@@ -17,6 +17,7 @@ SLOT_MS_AT_SPEED_60 = 24_000.0
 WARM_UP_SLOTS = 33
 """Slots that a cluster ticks before it serves."""
 ORIGIN_MS = 1_700_000_040_000
+CalmHour = tuple[Bank, Market, dict[Pubkey, list[Bar]]]
 TWO_TOKENS = (
     Pubkey.from_string("DezXAZ8z7PnrnRJjz3wXBoRgixCa6xjnB7YaB1pPB263"),
     Pubkey.from_string("EKpQGSJtjMFqKZ9KQanSqYXRcF8fBopzLHYxdM65zcjm"),
@@ -30,6 +31,15 @@ def market(
     market = Market(bank, seed=seed, scenario=scenario, **settings)
     market.open()
     return bank, market
+
+
+@pytest.fixture(scope="module")
+def calm_hour() -> CalmHour:
+    """A calm market after an hour, with the bars that each pool was born with; only to be looked at."""
+    bank, calm = market(Scenario.CALM)
+    born = {pool.address: bars_of(calm, pool) for pool in calm.world.pools}
+    bank.tick(150)
+    return bank, calm, born
 
 
 def pool_of(market: Market, mint: Pubkey, quote: str = "SOL") -> Pool:
@@ -126,10 +136,9 @@ def test_dead_never_offers_an_entry() -> None:
     assert bank.transaction_count < 300, "somebody keeps trading in a dead market"
 
 
-def test_calm_never_offers_momentum_and_stays_near_its_opening() -> None:
+def test_calm_never_offers_momentum_and_stays_near_its_opening(calm_hour: CalmHour) -> None:
     """Small wandering; the price after an hour is within a few percent."""
-    bank, calm = market(Scenario.CALM)
-    bank.tick(150)
+    _, calm, _ = calm_hour
     for pool in calm.world.pools:
         bars = bars_of(calm, pool)
         assert not any(momentum_fires(bars, end) for end in range(65, len(bars)))
@@ -180,14 +189,13 @@ def test_same_seed_gives_the_same_market_and_another_seed_another() -> None:
     assert runs[0][:2] != runs[2][:2]
 
 
-def test_history_ends_where_live_trading_begins_and_both_measure_volume_alike() -> None:
+def test_history_ends_where_live_trading_begins_and_both_measure_volume_alike(calm_hour: CalmHour) -> None:
     """No step at birth: price and usual volume of the first live hour are those of the history."""
-    bank, calm = market(Scenario.CALM)
+    _, calm, born_bars = calm_hour
     pool = pool_of(calm, TWO_TOKENS[0])
-    born = bars_of(calm, pool)
+    born = born_bars[pool.address]
     assert len(born) >= 25 * 60
     assert abs(born[-2].close / born[-1].close - 1) < 0.01
-    bank.tick(150)
     live = [bar for bar in bars_of(calm, pool) if bar.start_ms > ORIGIN_MS][:-1]
     assert 0.5 < median(bar.volume for bar in live) / median(bar.volume for bar in born) < 2
     assert [bar.start_ms for bar in bars_of(calm, pool)][-len(live) - 100 :] == list(
