@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from tradingbot_engine.core.intents import LIVE, TERMINAL
 from tradingbot_engine.core.proof import Case
-from tradingbot_engine.domain.intents import Attempt, IntentRecord
+from tradingbot_engine.domain.intents import Attempt, IntentRecord, IntentState
 from tradingbot_engine.domain.signals import Purpose
 from tradingbot_engine.domain.units import UnixMs
 
@@ -88,3 +88,20 @@ def case_of(record: IntentRecord, attempt: Attempt, *, genesis_hash: str, provid
         providers_needed=providers_needed,
         confirmed_slot=record.confirmed_slot,
     )
+
+
+def went_back(known: IntentRecord, now: IntentRecord) -> str | None:
+    """
+    Return what `known` held and `now`, read later, does not; None if nothing is missing.
+
+    A ledger never undoes a commit, so something missing means another, older copy. Only what could lead to a second
+    signature counts: a state that fell back with its attempts kept is merely found out again.
+    """
+    missing = {a.signature for a in known.attempts} - {a.signature for a in now.attempts}
+    if missing:
+        return f"attempt {', '.join(sorted(missing))}"
+    if now.attempt < known.attempt:
+        return f"attempt {known.attempt}"
+    if now.state is IntentState.INTENT and known.state is not IntentState.INTENT:
+        return f"state {known.state}"
+    return None

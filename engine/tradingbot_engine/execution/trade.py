@@ -19,11 +19,20 @@ from tradingbot_engine import crashpoint
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.core.intents import IntentEvent
 from tradingbot_engine.core.proof import Unproven, prove_expiry, providers_needed, read_status
-from tradingbot_engine.core.steps import Abandon, Finished, Follow, NewAttempt, case_of, next_step, resend_is_due
+from tradingbot_engine.core.steps import (
+    Abandon,
+    Finished,
+    Follow,
+    NewAttempt,
+    case_of,
+    next_step,
+    resend_is_due,
+    went_back,
+)
 from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, IntentState
 from tradingbot_engine.domain.signals import Purpose
 from tradingbot_engine.domain.units import Slot
-from tradingbot_engine.errors import LedgerCorrupt, LedgerUnavailable, PermanentError, TemporaryError
+from tradingbot_engine.errors import LedgerBehindChain, LedgerCorrupt, LedgerUnavailable, PermanentError, TemporaryError
 from tradingbot_engine.execution.limits import check_quote
 from tradingbot_engine.execution.port import Executor, QuoteUnavailable, Reading, SendRejected
 from tradingbot_engine.ledger.port import Ledger, Move, Ownership
@@ -279,7 +288,10 @@ class TradeDriver:
         Write one move; return the record as it stands afterwards.
 
         If the compare fails the record is read again: somebody else, or our own commit whose answer was lost, was there
-        before. What it says then is the truth to go on from.
+        before. What it says then is the truth to go on from, unless it lacks what was committed already.
+
+        Raises:
+            LedgerBehindChain: The ledger went back (a standby some commits behind was promoted).
         """
         move = Move(
             intent_id=record.intent.id,
@@ -294,17 +306,21 @@ class TradeDriver:
         )
         if event in _POINT_BEFORE:
             crashpoint.reached(_POINT_BEFORE[event])
-        moved = await self._persist(lambda: self._ledger.move(move, ownership=ownership))
-        if moved is None:
-            again = await self._persist(lambda: self._ledger.intent(record.intent.id))
-            if again is None:
-                raise LedgerCorrupt(f"intent {record.intent.id} vanished from the ledger")
-            moved = again
+        try:
+            moved = await self._persist(lambda: self._ledger.move(move, ownership=ownership))
+        except PermanentError:
+            await self._read_again(record)  # if it vanished, that says more than the refusal of the move
+            raise
+        moved = await self._read_again(record) if moved is None else _not_behind(record, moved)
         if event in _POINT_AFTER:
             crashpoint.reached(_POINT_AFTER[event])
         if self._on_step is not None:
             self._on_step(moved)
         return moved
+
+    async def _read_again(self, record: IntentRecord) -> IntentRecord:
+        """Return the record as the ledger holds it now. Raises `LedgerBehindChain` if it lacks what `record` holds."""
+        return _not_behind(record, await self._persist(lambda: self._ledger.intent(record.intent.id)))
 
     async def _persist(self, act: Callable[[], Awaitable[T]]) -> T:
         """Repeat until the ledger answers: until then nothing else is done, so nothing is sent that is not journalled."""
@@ -319,6 +335,14 @@ class TradeDriver:
     def _backoff_s(self, course: _Course) -> float:
         course.failures += 1
         return BACKOFF_S[min(course.failures, len(BACKOFF_S) - 1)]
+
+
+def _not_behind(known: IntentRecord, now: IntentRecord | None) -> IntentRecord:
+    """Return `now`, unless it is from before `known`: what was signed since would be signed a second time."""
+    lost = "the intent" if now is None else went_back(known, now)
+    if now is None or lost:
+        raise LedgerBehindChain(f"intent {known.intent.id}: the ledger does not hold {lost} any more: it went back")
+    return now
 
 
 def _moved_nothing(fill: Fill) -> bool:
