@@ -18,15 +18,19 @@ from support.ledgers import NOW_MS, SOL, a_bot, a_fill, a_risk, an_entry, claime
 from support.places import Place
 from support.postgres import Server
 
-from tradingbot_engine.clock import SystemClock
+from tradingbot_engine.clock import ManualClock, SystemClock
 from tradingbot_engine.core.intents import IntentEvent as E
 from tradingbot_engine.domain.intents import IntentState as S
 from tradingbot_engine.errors import Fenced, LedgerNotDurable, LedgerUnavailable, PermanentError
+from tradingbot_engine.ledger import postgres_open
 from tradingbot_engine.ledger.factory import open_ledger
 from tradingbot_engine.ledger.invariants import violations
 from tradingbot_engine.ledger.port import ClaimOutcome, Ledger
 from tradingbot_engine.ledger.postgres import PostgresLedger
 from tradingbot_engine.ledger.postgres_open import check_durable
+from tradingbot_engine.ledger.postgres_sessions import DURABLE_EVERY_S
+from tradingbot_engine.ledger.postgres_url import check_url
+from tradingbot_engine.ledger.readonly import open_ledger_readonly
 from tradingbot_engine.settings import LedgerSettings
 
 pytest_plugins = ["support.ledger_fixtures"]
@@ -134,7 +138,8 @@ async def test_the_servers_own_timeouts_end_a_stopped_session_too(pg_place: Plac
             await asyncio.sleep(0.1)
     assert again is not None
     assert again.epoch == me.epoch + 1
-    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
+    # The last: the server's farewell was read, and the end of the connection not yet.
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)):
         await stuck.execute("COMMIT")
 
 
@@ -271,6 +276,72 @@ async def test_a_task_cancelled_in_the_middle_leaves_no_lock_behind(pg_place: Pl
     assert await violations(ledger) == []
 
 
+async def test_sessions_that_stand_for_lost_ones_are_counted_before_anything_is_done_over_them(pg_place: Place) -> None:
+    """Another server may answer now, with an older copy: who compares with the chain must hear of it. Growth is no reconnection."""
+    assert pg_place.server is not None
+    direct = await with_bot(pg_place)
+    async with CuttingProxy(pg_place.server.port) as proxy:
+        ledger = await by(through(pg_place, proxy.port), "counted")
+        me = await own(ledger)
+        await asyncio.gather(*(ledger.shards() for _ in range(6)))
+        assert ledger.reconnections() == 0
+        for n in (1, 2):
+            assert ledger._sessions is not None
+            lost = [session for session in ledger._sessions._all if not session.is_closed()]
+            proxy.cut_all()
+            while not all(session.is_closed() for session in lost):
+                await asyncio.sleep(0.01)
+            await claimed(ledger, an_entry(n, mint=str(n)), me)
+            assert ledger.reconnections() == n
+        await asyncio.gather(*(ledger.shards() for _ in range(6)))
+        assert ledger.reconnections() == 2
+        await ledger.close()
+    assert await violations(direct) == []
+
+
+async def test_a_session_with_another_server_counts_even_while_the_old_ones_live(pg_place: Place) -> None:
+    """An address may lead to the promoted standby while sessions with the old primary still hang on."""
+    await with_bot(pg_place)
+    ledger = await by(pg_place.url)
+    assert ledger._sessions is not None
+    ledger._sessions._server = "2026-01-01/00000001/5"  # as if those before had been opened with another
+    async with ledger._sessions.session():
+        assert ledger.reconnections() == 0
+        await ledger.shards()
+    assert ledger.reconnections() == 1
+    await ledger.close()
+
+
+async def test_every_new_session_is_checked_for_durability(pg_place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server that answers after a reconnection may be configured otherwise: fatal, before anything is written to it."""
+    assert pg_place.server is not None
+    await with_bot(pg_place)
+    async with CuttingProxy(pg_place.server.port) as proxy:
+        ledger = await by(through(pg_place, proxy.port))
+        me = await own(ledger)
+        # What a server without full_page_writes says; changing this one's would disturb the other tests.
+        monkeypatch.setattr(
+            postgres_open,
+            "_DURABLE_SQL",
+            postgres_open._DURABLE_SQL.replace("current_setting('full_page_writes')", "'off'::text"),
+        )
+        await claimed(ledger, an_entry(), me)
+        proxy.cut_all()
+        for _ in range(50):
+            try:
+                await ledger.claim(an_entry(2, mint="2"), ownership=me, limits=limits())
+                pytest.fail("a claim was written to a server that may forget it")
+            except LedgerUnavailable:
+                await asyncio.sleep(0.05)
+            except LedgerNotDurable:
+                break
+        else:
+            pytest.fail("it never came back")
+        with pytest.raises(LedgerNotDurable, match="full_page_writes"):
+            await ledger.shards()
+        await ledger.close()
+
+
 async def test_the_session_bears_the_timeouts_and_the_holders_name(pg_place: Place) -> None:
     """What a successor relies on."""
     ledger = await by(pg_place.url, "incarnation-7")
@@ -307,23 +378,87 @@ async def test_a_database_that_does_not_exist_is_permanent_and_shows_no_password
     assert "hunter2" not in str(raised.value)
 
 
+NASTY = (
+    "postgresql://bot:hunter2/s3cret@127.0.0.1:1/db",
+    "postgresql://bot:12345/s3cret@127.0.0.1:1/db",
+    "postgresql://bot:hunter2#s3cret@127.0.0.1:1/db",
+    "postgresql://bot:hunter2?s3cret@127.0.0.1:1/db",
+    "postgresql://bot:12345?s3cret=1@127.0.0.1:1/db",
+    "postgresql://bot:hunter2@s3cret@127.0.0.1:1/db",
+    "postgresql://bot:hunter2[s3cret@127.0.0.1:1/db",
+    "postgresql://bot:hunter2 s3cret@127.0.0.1:1/db",
+    "postgresql://bot:hunter2:s3cret",
+    "postgresql://127.0.0.1:1/db?user=bot&password=hunter2&s3cret",
+    "postgresql://127.0.0.1:1/db?user=bot&password=hunter2&s3cret=1",
+    "postgresql://127.0.0.1:hunter2/s3cret",
+    "postgresql://[::1]:hunter2/s3cret",
+)
+
+
+@pytest.mark.parametrize("url", NASTY)
+async def test_a_malformed_url_tells_no_part_of_its_password(
+    url: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Special characters shift the borders of a URL's parts: what was a password is then quoted as a port or a parameter."""
+    caplog.set_level(0)
+    settings = LedgerSettings.model_validate({"url": url})
+    ledger = open_ledger(settings, holder="me", clock=SystemClock(), paper=False)
+    said = [repr(ledger), repr(settings)]
+    with pytest.raises(PermanentError, match="malformed") as raised:
+        await ledger.open()
+    said += map(_everything_of, (raised.value,))
+    with pytest.raises(PermanentError, match="malformed") as raised:
+        async with open_ledger_readonly(url):
+            pass
+    said += [_everything_of(raised.value), caplog.text, *capfd.readouterr()]
+    for secret in ("hunter2", "12345", "s3cret"):
+        assert secret not in "\n".join(said)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://bot:h%2Fun%23t%3Fer%402@db.example:5432/ledger?sslmode=verify-full",
+        "postgres://bot@[::1]:5432,10.0.0.1/ledger",
+        "postgresql:///ledger?host=/var/run/postgresql&user=bot&password=x",
+    ],
+)
+def test_an_ordinary_url_is_accepted(url: str) -> None:
+    """Percent-encoded passwords, several hosts, sockets."""
+    check_url(url)
+
+
+def _everything_of(error: BaseException) -> str:
+    """What a log could make of an error, its context and cause included, whether or not they are to be shown."""
+    seen: list[str] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None:
+            seen += [str(one), repr(one), repr(one.__dict__)]
+            waiting += [one.__cause__, one.__context__]
+    return "\n".join(seen)
+
+
 class _Answers:
     """A session that answers settings as a server that is configured otherwise would."""
 
     def __init__(self, session: object, **answers: object) -> None:
         self._session, self._answers = session, answers
 
-    async def fetchval(self, sql: str, *params: object) -> object:
-        for word, answer in self._answers.items():
-            if word in (sql, *params) or word in sql:
-                return answer
-        return await self._session.fetchval(sql, *params)  # type: ignore[attr-defined]
+    async def fetchrow(self, sql: str) -> dict[str, object]:
+        found = dict(await self._session.fetchrow(sql))  # type: ignore[attr-defined]
+        assert self._answers.keys() <= found.keys()
+        return found | self._answers
 
 
 async def test_relaxed_commits_and_asynchronous_standbys_are_refused(pg_place: Place) -> None:
     """A real standby-like receiver of the write-ahead log is attached asynchronously: a promotion could lose commits."""
     assert pg_place.server is not None
     ledger = await by(pg_place.url)
+    clock = ManualClock()
+    checked = PostgresLedger(pg_place.url, holder="checked", clock=clock, paper=False)
+    await checked.open()
     assert ledger._sessions is not None
     async with ledger._sessions.session() as session:
         await check_durable(session)
@@ -349,10 +484,15 @@ async def test_relaxed_commits_and_asynchronous_standbys_are_refused(pg_place: P
                 await check_durable(session)
             with pytest.raises(LedgerNotDurable):
                 await by(pg_place.url)
+            await checked.shards()  # open since before the standby came, and looked a moment ago
+            await clock.advance(DURABLE_EVERY_S)
+            with pytest.raises(LedgerNotDurable):
+                await checked.shards()
             paper = open_ledger(pg_place.settings, holder="paper", clock=SystemClock(), paper=True)
             await paper.open()
             await paper.close()
         finally:
             receiver.terminate()
             receiver.wait(10)
+    await checked.close()
     await ledger.close()

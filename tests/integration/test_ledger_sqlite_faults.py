@@ -8,9 +8,11 @@ import os
 import random
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -301,6 +303,61 @@ async def test_two_processes_may_open_one_file_and_the_shards_decide(tmp_path: P
     assert await violations(first) == []
     await first.close()
     await second.close()
+
+
+@pytest.mark.parametrize("how", ["an old copy is moved over it", "it is deleted", "it is moved away"])
+async def test_a_file_that_is_replaced_while_open_ends_the_ledger_for_good(tmp_path: Path, how: str) -> None:
+    """What would be written to the file that nobody can find any more was never journalled: nothing of it is answered as such."""
+    path, old = tmp_path / "ledger.db", tmp_path / "old.db"
+    ledger = await opened(path)
+    me = await own(ledger)
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(old)) as target:
+        source.backup(target)
+    known = await claimed(ledger, an_entry(), me)
+    assert ledger.reconnections() == 0
+    if how == "it is deleted":
+        path.unlink()
+    elif how == "it is moved away":
+        path.rename(tmp_path / "elsewhere.db")
+    else:
+        old.rename(path)
+    with pytest.raises(LedgerCorrupt, match="while it was in use"):
+        await ledger.claim(an_entry(2, mint="2"), ownership=me, limits=limits())
+    assert ledger.reconnections() == 1
+    with pytest.raises(LedgerCorrupt):
+        await ledger.shards()
+    if how == "it is moved away":
+        (tmp_path / "elsewhere.db").rename(path)
+        with pytest.raises(LedgerCorrupt):
+            await ledger.shards()
+        assert ledger.reconnections() == 1
+    await ledger.close()
+
+    again = SqliteLedger(path, clock=ManualClock())
+    await again.open()
+    if how == "an old copy is moved over it":
+        # The old copy is what it was when it was made: nothing of the replaced file's log was mixed into it.
+        assert await again.intent(known.intent.id) is None
+        assert await violations(again) == []
+        assert (tmp_path / "ledger.db-wal.of-replaced-ledger").exists()
+    elif how == "it is moved away":
+        assert await again.intent(known.intent.id) == known
+    await again.close()
+
+
+async def test_a_file_replaced_during_the_commit_leaves_no_answer(tmp_path: Path) -> None:
+    """The commit itself went through, into a file that is no longer the ledger: the caller must not send on its strength."""
+    path, old = tmp_path / "ledger.db", tmp_path / "old.db"
+    ledger = await opened(path)
+    me = await own(ledger)
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(old)) as target:
+        source.backup(target)
+    assert ledger._connection is not None
+    ledger._connection.set_trace_callback(lambda sql: old.rename(path) if sql == "COMMIT" and old.exists() else None)
+    with pytest.raises(LedgerCorrupt, match="replaced"):
+        await ledger.claim(an_entry(), ownership=me, limits=limits())
+    assert ledger.reconnections() == 1
+    await ledger.close()
 
 
 def test_the_writer_thread_ends_with_the_ledger(tmp_path: Path) -> None:

@@ -177,7 +177,8 @@ class TierChange:
 class Ledger(Protocol):
     """
     Raises, everywhere: LedgerUnavailable (try again; nothing was half done), LedgerCorrupt, Fenced (writes under an
-    ownership whose epoch or holder is no longer the row's).
+    ownership whose epoch or holder is no longer the row's), LedgerNotDurable (after a reconnection, or when an
+    asynchronous standby appears: what is written might be forgotten).
     """
 
     async def open(self) -> None:
@@ -185,6 +186,16 @@ class Ledger(Protocol):
 
     async def close(self) -> None:
         """Finish what was queued and let go of files and connections."""
+
+    def reconnections(self) -> int:
+        """
+        Return how often the ledger has come back since it was opened, so that what it holds may be an older copy.
+
+        PostgreSQL: sessions opened after others were lost, or with another server (a failover, a restart). SQLite: 1 once
+        the file was replaced while it was open; every call after that raises LedgerCorrupt. The number has grown before
+        anything is read or written over the new connection: a caller who looks *after* a signature was journalled and
+        *before* it is sent, and compares with the chain if it grew, sends nothing from a ledger behind the chain.
+        """
 
     # --- the bot's row
     async def adopt_bot(self, wanted: BotRecord, *, risk: RiskState, force: bool = False) -> BotRecord:

@@ -26,7 +26,7 @@ from tradingbot_engine.ledger.claim_function import NAME, VALUE_NAMES
 from tradingbot_engine.ledger.claiming import check_intent, claimed, facts, open_twin, refused
 from tradingbot_engine.ledger.port import ClaimLimits, ClaimOutcome, ClaimResult, Ownership, ShardRow
 from tradingbot_engine.ledger.postgres_errors import translated
-from tradingbot_engine.ledger.postgres_open import check_durable, migrate
+from tradingbot_engine.ledger.postgres_open import migrate
 from tradingbot_engine.ledger.postgres_sessions import Sessions
 from tradingbot_engine.ledger.program import Program, Row
 
@@ -65,12 +65,15 @@ class PostgresLedger(ProgramLedger):
         self._claimer: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        sessions = Sessions(self._url, holder=self._holder, clock=self._clock, size=SESSIONS + 1)
+        sessions = Sessions(
+            self._url, holder=self._holder, clock=self._clock, size=SESSIONS + 1, durable=not self._paper
+        )
         try:
             async with sessions.session() as session:
-                if not self._paper:
-                    await check_durable(session)
                 await migrate(session)
+        except EngineError:
+            await sessions.close()
+            raise
         except Exception as error:
             await sessions.close()
             raise translated(error) from error
@@ -89,6 +92,9 @@ class PostgresLedger(ProgramLedger):
             await self._sessions.close()
             self._sessions = None
 
+    def reconnections(self) -> int:
+        return self._sessions.reconnections if self._sessions is not None else 0
+
     # --- transactions
     async def _write(self, program: Callable[[], Program[T]]) -> T:
         return await self._run(program)
@@ -106,6 +112,8 @@ class PostgresLedger(ProgramLedger):
                 session.transaction(isolation="repeatable_read" if snapshot else "read_committed", readonly=snapshot),
             ):
                 return await run_asyncpg(program(), session)
+        except EngineError:
+            raise
         except Exception as error:
             raise translated(error) from error
 
@@ -189,6 +197,8 @@ class PostgresLedger(ProgramLedger):
             async with sessions.session() as session, _ended(sessions, session):
                 rows = await session.fetch(f"SELECT * FROM {NAME}($1)", orjson.dumps(items).decode())  # noqa: S608
                 return [tuple(row) for row in rows]
+        except EngineError:
+            raise
         except Exception as error:
             raise translated(error) from error
 

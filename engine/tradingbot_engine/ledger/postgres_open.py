@@ -17,9 +17,17 @@ _PATIENT = (
     "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 10000; "
     "SET LOCAL idle_in_transaction_session_timeout = 60000"
 )
-_STANDBYS_SQL = (
-    "SELECT count(*) FROM pg_stat_replication r WHERE coalesce(r.state, 'streaming') = 'streaming' "
-    "AND NOT EXISTS (SELECT 1 FROM pg_replication_slots s WHERE s.active_pid = r.pid AND s.slot_type = 'logical')"
+_DURABLE_SQL = (
+    "SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes, "
+    "current_setting('synchronous_commit') AS level, current_setting('synchronous_standby_names') AS names, "
+    "(SELECT count(*) FROM pg_stat_replication r WHERE coalesce(r.state, 'streaming') = 'streaming' "
+    # A base backup streams its own log for as long as it runs; nobody promotes it as it is.
+    "AND coalesce(r.application_name, '') <> 'pg_basebackup' AND NOT EXISTS "
+    "(SELECT 1 FROM pg_replication_slots s WHERE s.active_pid = r.pid AND s.slot_type = 'logical')) AS standbys"
+)
+_IDENTITY_SQL = (
+    "SELECT pg_postmaster_start_time()::text, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), "
+    "(SELECT oid::text FROM pg_database WHERE datname = current_database())"
 )
 
 
@@ -30,19 +38,27 @@ async def check_durable(session: Session) -> None:
     Raises:
         LedgerNotDurable: It might not, and why.
     """
+    row = await session.fetchrow(_DURABLE_SQL)
+    assert row is not None, "it selects one row"
     for name in ("fsync", "full_page_writes"):
-        if await session.fetchval("SELECT current_setting($1)", name) != "on":
+        if row[name] != "on":
             raise LedgerNotDurable(f"PostgreSQL runs with {name} = off: a crash may lose answered commits")
-    level = await session.fetchval("SELECT current_setting('synchronous_commit')")
-    if level not in ("on", "remote_apply"):
-        raise LedgerNotDurable(f"PostgreSQL answers commits before they are durable (synchronous_commit = {level})")
-    names = await session.fetchval("SELECT current_setting('synchronous_standby_names')")
-    standbys = await session.fetchval(_STANDBYS_SQL)
-    if standbys and not str(names).strip():
+    if row["level"] not in ("on", "remote_apply"):
         raise LedgerNotDurable(
-            f"PostgreSQL has {standbys} asynchronous standby(s): a promotion may lose answered commits; "
+            f"PostgreSQL answers commits before they are durable (synchronous_commit = {row['level']})"
+        )
+    if row["standbys"] and not str(row["names"]).strip():
+        raise LedgerNotDurable(
+            f"PostgreSQL has {row['standbys']} asynchronous standby(s): a promotion may lose answered commits; "
             "set synchronous_standby_names"
         )
+
+
+async def identity_of(session: Session) -> str:
+    """Return what differs between a server and the one that takes its place: its start, its timeline, its database."""
+    row = await session.fetchrow(_IDENTITY_SQL)
+    assert row is not None, "it selects one row"
+    return "/".join(str(value) for value in row)
 
 
 async def migrate(session: Session) -> None:

@@ -28,6 +28,7 @@ async def open_ledger_readonly(path_or_url: Path | str) -> AsyncIterator[Reader]
 
     Raises:
         LedgerUnavailable: There is no such file, or the server is away.
+        PermanentError: The server refuses us, or the URL is malformed (no part of it is told).
     """
     if str(path_or_url).startswith(("postgresql://", "postgres://")):
         async with _postgres(str(path_or_url)) as reader:
@@ -61,14 +62,10 @@ class _SqliteReader:
 
 @asynccontextmanager
 async def _postgres(url: str) -> AsyncIterator[Reader]:
-    import asyncpg
-
     from tradingbot_engine.ledger.postgres_errors import translated as told
+    from tradingbot_engine.ledger.postgres_sessions import open_session
 
-    try:
-        session = await asyncpg.connect(url, timeout=5, server_settings={"default_transaction_read_only": "on"})
-    except Exception as error:
-        raise told(error) from error
+    session = await open_session(url, timeout=5, server_settings={"default_transaction_read_only": "on"})
 
     class PostgresReader:
         async def fetch(self, sql: str, *params: Any) -> Sequence[tuple[Any, ...]]:

@@ -3,6 +3,9 @@ The ledger in one SQLite file: one writer thread, WAL, `synchronous=FULL`, group
 
 Operations queue up while the disk is busy with a commit, and share the next one. One that fails does not undo its neighbours, and
 none is answered before the commit that holds it is durable.
+
+A file that is moved, deleted or replaced while it is open ends the ledger for good: every call raises LedgerCorrupt. It is never opened
+anew under way, since beside another file lies this one's log (`-wal`), and nobody but a person knows which of them is the newest.
 """
 
 from __future__ import annotations
@@ -19,10 +22,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tradingbot_engine.clock import Clock
-from tradingbot_engine.errors import EngineError, LedgerUnavailable, PermanentError
+from tradingbot_engine.errors import EngineError, LedgerCorrupt, LedgerUnavailable, PermanentError
 from tradingbot_engine.ledger.base import ProgramLedger
 from tradingbot_engine.ledger.program import Program, run_sqlite
-from tradingbot_engine.ledger.sqlite_files import connect, is_about_the_file, open_durable, translated
+from tradingbot_engine.ledger.sqlite_files import (
+    check_same,
+    connect,
+    file_id,
+    is_about_the_file,
+    log_of,
+    open_durable,
+    set_log_aside,
+    translated,
+)
 
 T = TypeVar("T")
 
@@ -55,15 +67,22 @@ class SqliteLedger(ProgramLedger):
         self._readers: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
         self._reading: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        self._log: tuple[int, int] | None = None
+        self._gone: LedgerCorrupt | None = None
 
     async def open(self) -> None:
         try:
             self._connection = await asyncio.to_thread(self._open)
             self._reading = await asyncio.to_thread(connect, self._path, read_only=True)
-        except sqlite3.Error as error:
-            raise translated(error, self._path) from error
-        except OSError as error:
-            raise LedgerUnavailable(f"{self._path}: {error.strerror}") from error
+            self._check_file()  # both connections lead to the file that was identified before them
+        except BaseException as error:
+            await self.close()
+            if isinstance(error, sqlite3.Error):
+                raise translated(error, self._path) from error
+            if isinstance(error, OSError):
+                raise LedgerUnavailable(f"{self._path}: {error.strerror}") from error
+            raise
         self._readers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-reader")
         self._writer = threading.Thread(target=self._write_forever, name="ledger-writer", daemon=True)
         self._writer.start()
@@ -84,7 +103,25 @@ class SqliteLedger(ProgramLedger):
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.touch(mode=0o600)
-        return open_durable(self._path)
+        self._gone, self._file = None, file_id(self._path)
+        connection = open_durable(self._path)
+        log = log_of(self._path)
+        self._log = file_id(log) if log.exists() else None
+        return connection
+
+    def reconnections(self) -> int:
+        return int(self._gone is not None)
+
+    def _check_file(self) -> None:
+        """Two microseconds, before and after each transaction; once it was another file, nothing makes it good again."""
+        if self._gone is None:
+            try:
+                check_same(self._path, self._file)
+            except LedgerCorrupt as error:
+                self._gone = error
+                set_log_aside(self._path, self._log)
+        if self._gone is not None:
+            raise LedgerCorrupt(str(self._gone))
 
     # --- writing
     async def _write(self, program: Callable[[], Program[T]]) -> T:
@@ -118,6 +155,7 @@ class SqliteLedger(ProgramLedger):
         Failing operations are rare: savepoints, a third of the cost of a small operation, are used only when one has failed.
         """
         try:
+            self._check_file()
             connection.execute("BEGIN IMMEDIATE")
             if not _run_all(connection, jobs):
                 connection.execute("ROLLBACK")
@@ -125,6 +163,7 @@ class SqliteLedger(ProgramLedger):
                 for job in jobs:
                     self._run(connection, job)
             connection.execute("COMMIT")
+            self._check_file()  # a commit that went into a file that is no longer the ledger was none
         except BaseException as error:
             with contextlib.suppress(sqlite3.Error):
                 if connection.in_transaction:
@@ -156,6 +195,7 @@ class SqliteLedger(ProgramLedger):
         if connection is None:
             raise LedgerUnavailable(f"{self._path}: not open")
         try:
+            self._check_file()
             connection.execute("BEGIN")  # one state for all statements of the program
             try:
                 return run_sqlite(program(), connection)

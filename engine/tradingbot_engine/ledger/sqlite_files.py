@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 from pathlib import Path
 
@@ -68,6 +70,57 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     if read_only:
         connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+def file_id(path: Path) -> tuple[int, int]:
+    """
+    Return what tells a file from another one of the same name.
+
+    Raises:
+        OSError: There is none.
+    """
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
+
+
+def check_same(path: Path, opened: tuple[int, int] | None) -> None:
+    """
+    Make sure that a path still leads to the file that was opened.
+
+    Raises:
+        LedgerCorrupt: It was moved, deleted or replaced: what is written now would be found by nobody.
+    """
+    try:
+        found = file_id(path)
+    except FileNotFoundError:
+        found = None
+    except OSError as error:
+        raise LedgerUnavailable(f"{path}: {error.strerror}") from error
+    if found != opened:
+        what = "replaced by another file" if found else "deleted or moved away"
+        raise LedgerCorrupt(
+            f"{path} was {what} while it was in use; stop the bot, put the newest ledger back "
+            f"(with its own {path.name}-wal, or without any), start it and audit"
+        )
+
+
+def log_of(path: Path) -> Path:
+    """Return where the write-ahead log of a ledger lies."""
+    return path.with_name(path.name + "-wal")
+
+
+def set_log_aside(path: Path, opened: tuple[int, int] | None) -> None:
+    """
+    Move the log of a file that was replaced out of the way of the new one, which must never be read together with it.
+
+    Nothing is done to another log than the one that was opened: that one came with the new file.
+    """
+    log = log_of(path)
+    with contextlib.suppress(
+        OSError
+    ):  # gone already, or not ours to move: the error that the caller raises says what to do
+        if opened is not None and path.exists() and file_id(log) == opened:
+            log.rename(log.with_name(log.name + ".of-replaced-ledger"))
 
 
 def open_durable(path: Path) -> sqlite3.Connection:
