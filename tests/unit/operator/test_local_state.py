@@ -160,7 +160,7 @@ def test_a_localnet_wallet_is_made_once_and_never_overwritten(tmp_path: Path):
     assert file.read_text() == "[]"
 
 
-KEY = Keypair()
+KEY = Keypair.from_seed(bytes(range(32)))
 KEY_JSON, KEY_BASE58 = json.dumps(list(bytes(KEY))), based58.b58encode(bytes(KEY)).decode()
 
 
