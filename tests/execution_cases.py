@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import struct
 from typing import Any
 
 from solders.instruction import AccountMeta, Instruction
@@ -117,13 +118,29 @@ def close_wrapped(to: Pubkey = OWNER) -> Instruction:
     )
 
 
+def own_account(mint: str, owner: Pubkey = OWNER) -> Pubkey:
+    return associated_token_account(owner, Pubkey.from_string(mint))
+
+
 def swap_instruction(
-    destination: Pubkey | None = None, *, signer: Pubkey = OWNER, program: Pubkey = POOL_PROGRAM_ID, accounts: int = 0
+    destination: Pubkey | None = None,
+    *,
+    source: Pubkey | None = None,
+    signer: Pubkey = OWNER,
+    program: Pubkey = POOL_PROGRAM_ID,
+    amount: int = 1_000_000_000,
+    min_out: int = 4_950_000,
+    accounts: int = 0,
 ) -> Instruction:
-    into = associated_token_account(OWNER, Pubkey.from_string(BONK)) if destination is None else destination
-    metas = [AccountMeta(signer, True, False), AccountMeta(into, False, True)]
-    metas += [AccountMeta(Pubkey.new_unique(), False, True) for _ in range(accounts)]
-    return Instruction(program, b"\1" + bytes(16), metas)
+    """A swap of SOL for BONK as localnet's pool program reads it; `accounts` more are of no meaning to it."""
+    metas = [
+        AccountMeta(signer, True, False),
+        AccountMeta(TOKEN, False, False),
+        AccountMeta(own_account(SOL_MINT) if source is None else source, False, True),
+        *(AccountMeta(Pubkey.new_unique(), False, True) for _ in range(accounts + 4)),
+        AccountMeta(own_account(BONK) if destination is None else destination, False, True),
+    ]
+    return Instruction(program, struct.pack("<BQQ", 1, amount, min_out), metas)
 
 
 def as_json(instruction: Instruction) -> dict[str, Any]:

@@ -160,8 +160,10 @@ class LiveExecutor:
             check_plan(
                 plan,
                 wallet=self._wallet_key,
+                input_mint=Pubkey.from_string(input_mint),
                 output_mint=Pubkey.from_string(output_mint),
-                wrap_at_most=intent.amount_in if input_mint == SOL_MINT else 0,
+                amount_in=intent.amount_in,
+                min_amount_out=quote.min_amount_out,
                 swap_programs=self._swap_programs,
             )
             tables = await self._tables_of(plan)
@@ -193,8 +195,6 @@ class LiveExecutor:
         )
 
     async def _tables_of(self, plan: SwapPlan) -> tuple[AddressLookupTableAccount, ...]:
-        if plan.lookup_tables is not None:
-            return plan.lookup_tables
         with _unknown():
             return await self._tables.get(plan.lookup_table_addresses) if plan.lookup_table_addresses else ()
 

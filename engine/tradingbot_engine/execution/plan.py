@@ -13,7 +13,6 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from solders.address_lookup_table_account import AddressLookupTableAccount
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 
@@ -28,6 +27,7 @@ from tradingbot_engine.execution.programs import (
     WRAPPED_SOL,
     associated_token_account,
 )
+from tradingbot_engine.execution.swap_terms import SwapTerms, read_terms
 
 _SET_UNIT_LIMIT, _SET_UNIT_PRICE = 2, 3
 _SYSTEM_TRANSFER = struct.Struct("<IQ")
@@ -46,8 +46,7 @@ class SwapPlan:
     compute_unit_limit: int | None
     compute_unit_price_micro_lamports: int
     lookup_table_addresses: tuple[str, ...]
-    lookup_tables: tuple[AddressLookupTableAccount, ...] | None
-    """Contents, where the API sends them along; None: to be read from the chain."""
+    """Only where tables are: what is in them comes from our own nodes, or the API could rename what is checked here."""
 
     @property
     def instructions(self) -> tuple[Instruction, ...]:
@@ -71,15 +70,14 @@ def read_plan(body: dict[str, Any]) -> SwapPlan:
         limit, price = _budget([_instruction(i) for i in body.get("computeBudgetInstructions") or []])
         other = [_instruction(i) for i in body.get("otherInstructions") or []]
         cleanup = body.get("cleanupInstruction")
-        tables = body.get("addressesByLookupTableAddress")
+        tables = body.get("addressLookupTableAddresses") or body.get("addressesByLookupTableAddress") or ()
         return SwapPlan(
             setup=tuple(_instruction(i) for i in body.get("setupInstructions") or []) + tuple(other),
             swap=_instruction(body["swapInstruction"]),
             cleanup=() if cleanup is None else (_instruction(cleanup),),
             compute_unit_limit=limit,
             compute_unit_price_micro_lamports=price,
-            lookup_table_addresses=tuple(str(a) for a in body.get("addressLookupTableAddresses") or tables or ()),
-            lookup_tables=None if tables is None else _tables(tables),
+            lookup_table_addresses=tuple(str(Pubkey.from_string(address)) for address in tables),
         )
     except (KeyError, TypeError, ValueError, AttributeError, struct.error) as error:
         raise QuoteUnavailable(f"malformed instructions ({type(error).__name__}: {str(error)[:100]})") from error
@@ -93,13 +91,6 @@ def _instruction(raw: dict[str, Any]) -> Instruction:
             raise ValueError("account flags must be booleans")
         accounts.append(AccountMeta(Pubkey.from_string(account["pubkey"]), signer, writable))
     return Instruction(Pubkey.from_string(raw["programId"]), base64.b64decode(raw["data"], validate=True), accounts)
-
-
-def _tables(raw: dict[str, Any]) -> tuple[AddressLookupTableAccount, ...]:
-    return tuple(
-        AddressLookupTableAccount(Pubkey.from_string(key), [Pubkey.from_string(a) for a in addresses])
-        for key, addresses in raw.items()
-    )
 
 
 def _budget(instructions: Sequence[Instruction]) -> tuple[int | None, int]:
@@ -119,8 +110,10 @@ def check_plan(
     plan: SwapPlan,
     *,
     wallet: Pubkey,
+    input_mint: Pubkey,
     output_mint: Pubkey,
-    wrap_at_most: Lamports,
+    amount_in: int,
+    min_amount_out: int,
     swap_programs: Set[Pubkey],
 ) -> None:
     """
@@ -129,8 +122,10 @@ def check_plan(
     Args:
         plan: As the API sent it.
         wallet: The only signer that there may be.
+        input_mint: What is spent, from the wallet's own account of it; SOL is wrapped for it, up to `amount_in`.
         output_mint: What is bought; the swap must pay into the wallet's own account of it.
-        wrap_at_most: Lamports that setup may move into the wallet's wrapped SOL.
+        amount_in: Base units that the swap must spend, no more and no less.
+        min_amount_out: Base units below which the swap itself must fail.
         swap_programs: Programs that may be called for the swap.
 
     Raises:
@@ -142,15 +137,51 @@ def check_plan(
                 raise QuoteRefused(f"ForeignSigner: {account.pubkey} would have to sign")
     if plan.swap.program_id not in swap_programs:
         raise QuoteRefused(f"ForeignProgram: the swap calls {plan.swap.program_id}")
-    own = {associated_token_account(wallet, output_mint, program) for program in (TOKEN, TOKEN_2022)}
-    if not any(account.is_writable and account.pubkey in own for account in plan.swap.accounts):
-        raise QuoteRefused("ForeignDestination: the swap does not pay into the wallet's own token account")
+    _check_terms(
+        read_terms(plan.swap),
+        wallet=wallet,
+        input_mint=input_mint,
+        output_mint=output_mint,
+        amount_in=amount_in,
+        min_amount_out=min_amount_out,
+    )
     wrapped = associated_token_account(wallet, WRAPPED_SOL)
     moved = sum(
         _check_helper(instruction, wallet=wallet, wrapped=wrapped) for instruction in (*plan.setup, *plan.cleanup)
     )
+    wrap_at_most = amount_in if input_mint == WRAPPED_SOL else 0
     if moved > wrap_at_most:
         raise QuoteRefused(f"TooMuchWrapped: {moved} lamports would be wrapped, at most {wrap_at_most} are spent")
+
+
+def _check_terms(
+    terms: SwapTerms,
+    *,
+    wallet: Pubkey,
+    input_mint: Pubkey,
+    output_mint: Pubkey,
+    amount_in: int,
+    min_amount_out: int,
+) -> None:
+    """Refuse a swap of other amounts, accounts or fees than were agreed to."""
+    if terms.signer != wallet:
+        raise QuoteRefused(f"ForeignSigner: the swap spends what {terms.signer} owns")
+    if terms.source not in _accounts_of(wallet, input_mint) or terms.mints[0] not in (None, input_mint):
+        raise QuoteRefused(f"ForeignSource: the swap spends from {terms.source}, not from our account of {input_mint}")
+    if terms.destination not in _accounts_of(wallet, output_mint) or terms.mints[1] not in (None, output_mint):
+        raise QuoteRefused(
+            f"ForeignDestination: the swap pays to {terms.destination}, not to our account of {output_mint}"
+        )
+    if terms.amount_in != amount_in:
+        raise QuoteRefused(f"WrongAmount: the swap spends {terms.amount_in}, {amount_in} was asked for")
+    if terms.min_out < min_amount_out:
+        raise QuoteRefused(f"WrongMinimum: the swap accepts {terms.min_out}, the quote guarantees {min_amount_out}")
+    if terms.fees_bps:
+        raise QuoteRefused(f"PlatformFee: the swap takes {terms.fees_bps} bps that were not agreed to")
+
+
+def _accounts_of(wallet: Pubkey, mint: Pubkey) -> frozenset[Pubkey]:
+    return frozenset(associated_token_account(wallet, mint, program) for program in (TOKEN, TOKEN_2022))
 
 
 def _check_helper(instruction: Instruction, *, wallet: Pubkey, wrapped: Pubkey) -> Lamports:

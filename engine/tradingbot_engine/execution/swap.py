@@ -78,7 +78,8 @@ class SwapApi:
         if max_accounts is not None:
             asked["maxAccounts"] = str(max_accounts)
         if self._version == "v1":
-            body = await self._request("GET", "/quote", params=asked)
+            # Version 2 of the swap instruction has its figures in front, where they can be checked whatever the route is.
+            body = await self._request("GET", "/quote", params={**asked, "instructionVersion": "V2"})
         else:
             del asked["swapMode"]
             body = await self._request("GET", "/build", params={**asked, "taker": taker, "wrapAndUnwrapSol": "true"})

@@ -1,6 +1,5 @@
 """From the swap API's instructions to the message that is signed."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from execution_cases import (
     as_json,
     close_wrapped,
     create_token_account,
+    own_account,
     swap_instruction,
     wrap,
 )
@@ -25,6 +25,7 @@ from solders.pubkey import Pubkey
 from solders.system_program import decode_create_account_with_seed
 from solders.transaction import VersionedTransaction
 
+from tradingbot_engine.domain.units import SOL_MINT
 from tradingbot_engine.execution.build import (
     MAX_TRANSACTION_BYTES,
     assemble,
@@ -36,7 +37,6 @@ from tradingbot_engine.execution.plan import SwapPlan, check_plan, read_plan
 from tradingbot_engine.execution.port import QuoteRefused, QuoteUnavailable, TransactionTooLarge
 from tradingbot_engine.execution.programs import (
     COMPUTE_BUDGET,
-    JUPITER,
     MEMO,
     TOKEN,
     associated_token_account,
@@ -57,18 +57,19 @@ def plan(**changes: Any) -> SwapPlan:
         "compute_unit_limit": 120_000,
         "compute_unit_price_micro_lamports": 50_000,
         "lookup_table_addresses": (),
-        "lookup_tables": (),
     }
     return SwapPlan(**{**values, **changes})
 
 
-def check(p: SwapPlan, *, wrap_at_most: int = 1_000_000_000) -> None:
+def check(p: SwapPlan, *, sold: str = SOL_MINT, bought: str = BONK, cluster: str = "localnet") -> None:
     check_plan(
         p,
         wallet=OWNER,
-        output_mint=Pubkey.from_string(BONK),
-        wrap_at_most=wrap_at_most,
-        swap_programs=swap_programs("localnet"),
+        input_mint=Pubkey.from_string(sold),
+        output_mint=Pubkey.from_string(bought),
+        amount_in=1_000_000_000,
+        min_amount_out=4_950_000,
+        swap_programs=swap_programs(cluster),
     )
 
 
@@ -164,16 +165,20 @@ def test_too_many_accounts_do_not_fit_and_lookup_tables_make_room() -> None:
 def test_the_apis_instructions_are_read_whole() -> None:
     """Every group is taken over in order; compute budget instructions become numbers."""
     got = read_plan(body())
-    assert (99_000, 7, (str(STRANGER),), None) == (
+    assert (99_000, 7, (str(STRANGER),)) == (
         got.compute_unit_limit,
         got.compute_unit_price_micro_lamports,
         got.lookup_table_addresses,
-        got.lookup_tables,
     )
     assert ([wrap(5)], [close_wrapped()]) == (list(got.setup), list(got.cleanup))
-    sent_along = read_plan(body(addressesByLookupTableAddress={str(STRANGER): [str(OWNER)]}))
-    assert sent_along.lookup_tables is not None
-    assert list(sent_along.lookup_tables[0].addresses) == [OWNER]
+
+
+def test_of_lookup_tables_only_the_address_is_taken_from_the_api() -> None:
+    """Told contents could name our accounts where the chain names a stranger's: only a node says what a table holds."""
+    told = body(addressLookupTableAddresses=None, addressesByLookupTableAddress={str(STRANGER): [str(OWNER)]})
+    got = read_plan(told)
+    assert got.lookup_table_addresses == (str(STRANGER),)
+    assert not hasattr(got, "lookup_tables")
 
 
 @pytest.mark.parametrize(
@@ -190,7 +195,8 @@ def test_the_apis_instructions_are_read_whole() -> None:
         },
         {"computeBudgetInstructions": [as_json(wrap(1))]},
         {"setupInstructions": "none"},
-        {"addressesByLookupTableAddress": {"x": []}},
+        {"addressLookupTableAddresses": ["x"]},
+        {"addressLookupTableAddresses": [], "addressesByLookupTableAddress": {"x": []}},
         {"simulationError": {"errorCode": "TRANSACTION_ERROR", "error": "custom program error: 0x1789"}},
     ],
 )
@@ -203,7 +209,8 @@ def test_malformed_instructions_are_refused_before_anything_is_signed(changes: d
 def test_an_ordinary_plan_is_allowed_in_both_directions() -> None:
     """The policy must not refuse what a swap needs."""
     check(plan())
-    check(plan(swap=swap_instruction(program=JUPITER)))
+    sale = swap_instruction(own_account(SOL_MINT), source=own_account(BONK))
+    check(plan(setup=(), swap=sale), sold=BONK, bought=SOL_MINT)
 
 
 @pytest.mark.parametrize(
@@ -244,16 +251,14 @@ def test_what_could_move_anything_to_anybody_else_is_refused(offence: str, chang
 def test_on_a_public_cluster_only_jupiter_is_called() -> None:
     """Localnet's pool program is nobody's elsewhere."""
     with pytest.raises(QuoteRefused, match="ForeignProgram"):
-        check_plan(
-            plan(),
-            wallet=OWNER,
-            output_mint=Pubkey.from_string(BONK),
-            wrap_at_most=10**9,
-            swap_programs=swap_programs("mainnet-beta"),
-        )
+        check(plan(), cluster="mainnet-beta")
 
 
 def test_a_plan_that_sells_wraps_nothing() -> None:
     """A sale of tokens has no reason to move SOL."""
     with pytest.raises(QuoteRefused, match="TooMuchWrapped"):
-        check(replace(plan(), setup=(wrap(1),)), wrap_at_most=0)
+        check(
+            plan(setup=(wrap(1),), swap=swap_instruction(own_account(SOL_MINT), source=own_account(BONK))),
+            sold=BONK,
+            bought=SOL_MINT,
+        )

@@ -90,6 +90,7 @@ async def test_v1_asks_for_a_quote_and_hands_it_back_unchanged_for_instructions(
         "slippageBps": "100",
         "swapMode": "ExactIn",
         "maxAccounts": "20",
+        "instructionVersion": "V2",
     }
     assert second[:2] == ("POST", "/swap/v1/swap-instructions")
     assert raw == second[3]["quoteResponse"]
@@ -104,7 +105,7 @@ async def test_v2_gives_quote_and_instructions_in_one_call() -> None:
         plan = await client.instructions(await ask(client), user=str(OWNER), level="high", max_priority_fee_lamports=1)
     assert [s[:2] for s in seen] == [("GET", "/swap/v2/build")]
     assert str(OWNER) == seen[0][2]["taker"]
-    assert plan.lookup_tables == ()
+    assert plan.lookup_table_addresses == ()
 
 
 async def test_an_impact_that_is_not_stated_is_measured() -> None:
