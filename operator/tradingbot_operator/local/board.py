@@ -41,8 +41,8 @@ class Board:
         self.told += 1
 
     def take(self, status: dict[str, Any]) -> None:
-        """Keep a status document."""
-        self.status, self.answers = status, True
+        """Keep a status document; one of an engine without its ledger tells less, and leaves the numbers as last known."""
+        self.status, self.answers = {**self.status, **status}, True
         latency = status.get("latency")
         if isinstance(latency, dict) and latency.get("p50SignalToSendMs") is not None:
             self.latency = latency

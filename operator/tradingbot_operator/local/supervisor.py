@@ -141,6 +141,7 @@ class Supervisor:
     async def _start(self) -> None:
         if self._options is not None:
             await self._start_localnet(port=None)
+            await self._check_tokens()
             await self._fund()
         self._configure()
 
@@ -179,6 +180,21 @@ class Supervisor:
             chain = replace(chain, event_time=self._chain.event_time)
         self._chain = chain
         self._board.say(f"localnet serves {len(self._chain.nodes)} nodes, the first at {self._chain.nodes[0].url}")
+
+    async def _check_tokens(self) -> None:
+        """Refuse tokens that were added to the manifest after this localnet had been born: the engine would wait for ever."""
+        assert self._chain is not None
+        try:
+            missing = [
+                f"spec.market.tokens[{index}].mint: value {token.mint}: localnet makes its tokens when it is born, and that of"
+                f" {self._state.path} was born without this one: remove it, or begin anew with another --state-dir"
+                for index, token in enumerate(self._bot.spec.market.tokens)
+                if not await faucet.exists(self._session, self._chain.nodes[0].url, token.mint)
+            ]
+        except (TimeoutError, aiohttp.ClientError, OSError, RuntimeError, ValueError, KeyError):
+            return  # a node that does not answer now is the engine's to wait for
+        if missing:
+            raise BadInput("\n".join(missing))
 
     async def _fund(self) -> None:
         """Give a wallet that has nothing its play money; one that traded keeps what it has."""
@@ -280,7 +296,8 @@ class Supervisor:
             if self._chain != before and not self._stop.is_set():
                 self._configure()
                 if self._engine is not None:
-                    self._board.say("localnet moved to other ports: starting the engine again")
+                    what = "its clock moved" if same_nodes(before, self._chain) else "it moved to other ports"
+                    self._board.say(f"localnet came back and {what}: starting the engine again")
                     await self._engine.end(patience_s=QUIT_S, first=signal.SIGQUIT)
 
     async def _poll(self) -> None:
@@ -406,6 +423,11 @@ def fixed_part(bot: TradingBot) -> dict[str, Any]:
         "namespace": bot.metadata.namespace,
         "cluster": effective_cluster(bot.spec),
     }
+
+
+def same_nodes(one: Chain | None, other: Chain | None) -> bool:
+    """Return whether two chains are served at the same addresses."""
+    return one is not None and other is not None and (one.nodes, one.swap_url) == (other.nodes, other.swap_url)
 
 
 def _port(url: str) -> int | None:

@@ -13,8 +13,9 @@ from rich.text import Text
 from tradingbot_operator.local.board import Board
 from tradingbot_operator.local.text import amount, clock, lasting, price, signed, whole
 
-SHOWN_FILLS, SHOWN_NEWS, SHOWN_TOKENS = 6, 5, 20
+SHOWN_FILLS, SHOWN_NEWS, SHOWN_TOKENS, LEFT_NEWS = 6, 5, 20, 20
 HEARTBEAT_S = 10.0
+ONE_LINE: dict[str, Any] = {"no_wrap": True, "overflow": "ellipsis"}
 PHASE_STYLES = {"READY": "bold green", "STARTING": "yellow", "DRAINING": "bold yellow", "STOPPED": "dim"}
 TIER_STYLES = {"NORMAL": "green", "WARNING": "yellow", "HALT": "bold red", "EMERGENCY": "bold white on red"}
 
@@ -30,17 +31,22 @@ class View(Protocol):
 
 
 class TerminalView:
-    """Redraws the whole picture in place."""
+    """Redraws the whole picture on a screen of its own, and leaves the last news on the one before."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._live = Live(console=Console(file=stream), auto_refresh=False, transient=True)
+        self._stream = stream
+        self._live = Live(console=Console(file=stream), auto_refresh=False, screen=True)
         self._live.start()
+        self._news: list[str] = []
 
     def show(self, board: Board) -> None:
+        self._news = list(board.news)[-LEFT_NEWS:]
         self._live.update(picture(board), refresh=True)
 
     def close(self) -> None:
         self._live.stop()
+        self._stream.write("".join(f"{line}\n" for line in self._news))
+        self._stream.flush()
 
 
 class LinesView:
@@ -68,6 +74,8 @@ class LinesView:
             self._stream.flush()
 
     def _new_fills(self, board: Board) -> list[str]:
+        if "fills" not in board.status:  # the engine does not know yet
+            return []
         fills = _list(board.status.get("fills"))
         known, self._fills = self._fills, {(fill.get("signature"), fill.get("side")) for fill in fills}
         if known is None:  # fills of earlier runs are no news
@@ -139,10 +147,11 @@ def one_line(board: Board) -> str:
 
 def picture(board: Board) -> RenderableType:
     """Return the whole view of a board; anything that the engine does not tell is a dash."""
-    blocks: list[RenderableType] = [_head(board), _tokens(board), _fills(board), _nodes(board)]
-    if board.news:
-        blocks.append(Panel(Text("\n".join(list(board.news)[-SHOWN_NEWS:])), title="news", title_align="left"))
-    blocks.append(Text("Ctrl-C drains and ends; logs in " + board.state_dir + "/logs", style="dim"))
+    blocks: list[RenderableType] = [_head(board)]
+    if board.news:  # before the tables: on a small terminal the end is cut off
+        lines = [Text(line, **ONE_LINE) for line in list(board.news)[-SHOWN_NEWS:]]
+        blocks.append(Panel(Group(*lines), title="news", title_align="left"))
+    blocks += [_tokens(board), _fills(board), _nodes(board), Text(f"logs in {board.state_dir}/logs", style="dim")]
     return Group(*blocks)
 
 
@@ -173,7 +182,10 @@ def _head(board: Board) -> Panel:
     grid.add_row("running", lasting(board.seconds), "restarts", str(board.restarts))
     if why := why_not(board):
         grid.add_row("why", Text(why, "yellow"), "", "")
-    return Panel(grid, title=f"[bold]{board.bot}[/bold]", title_align="left")
+    leave = "Ctrl-\\ leaves at once, trades stay journalled" if board.stopping else "Ctrl-C drains and ends"
+    return Panel(
+        grid, title=f"[bold]{board.bot}[/bold]", title_align="left", subtitle=Text(leave), subtitle_align="left"
+    )
 
 
 def _tokens(board: Board) -> Table:
@@ -181,7 +193,7 @@ def _tokens(board: Board) -> Table:
     for name, side in (
         ("token", "left"),
         (f"price ({board.quote})", "right"),
-        ("holds", "right"),
+        ("base units held", "right"),
         ("cost", "right"),
         ("unrealized", "right"),
         ("last refusal", "left"),
@@ -200,7 +212,7 @@ def _tokens(board: Board) -> Table:
             whole(position.get("baseUnits")),
             amount(position.get("costLamports"), board.quote) if position else "–",
             Text(signed(unrealized, board.quote), style),
-            f"{refusal.get('reason')}: {refusal.get('message')}" if refusal else "",
+            Text(f"{refusal.get('reason')}: {refusal.get('message')}" if refusal else "", **ONE_LINE),
         )
     if len(tokens) > SHOWN_TOKENS:
         table.add_row(f"… and {len(tokens) - SHOWN_TOKENS} more", "", "", "", "", "")

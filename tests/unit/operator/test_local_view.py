@@ -129,14 +129,44 @@ class Terminal(io.StringIO):
 
 
 def test_the_terminal_view_draws_and_gives_the_screen_back():
-    """In place, without a thread of its own."""
+    """On a screen of its own, so that nothing of a picture taller than the terminal is left; the news stay to be read."""
     stream = Terminal()
     view = TerminalView(stream)
-    view.show(board(STATUS))
+    found = board(STATUS)
+    found.say("the audit proved nothing")
+    view.show(found)
     assert "BONK" in stream.getvalue()
+    assert "\x1b[?1049h" in stream.getvalue()
     assert "\x1b[?25l" in stream.getvalue()
     view.close()
-    assert stream.getvalue().rstrip("\n").rpartition("\x1b[?25")[2].startswith("h")
+    after = stream.getvalue().rpartition("\x1b[?1049l")[2]
+    assert "\x1b[?25h" in stream.getvalue().rpartition("\x1b[?25l")[2]
+    assert after.endswith("the audit proved nothing\n")
+    assert "BONK" not in after
+
+
+def test_a_small_terminal_shows_what_matters_first():
+    """80 by 24: phase, equity, the reason, how to leave, the news, and every token's name."""
+    found = board(STATUS)
+    found.say("the engine ended (signal SIGKILL), starting it again")
+    seen = "\n".join(drawn(found, width=80).splitlines()[:24])
+    for word in ("READY", "99.0000 SOL", "StaleMarketData", "Ctrl-C drains", "the engine ended", "BONK", "WIF"):
+        assert word in seen, word
+    found.stopping = "Ctrl-C"
+    assert "Ctrl-\\ leaves at once" in drawn(found)
+
+
+def test_fills_of_earlier_runs_are_no_news():
+    """An engine that starts tells its phase before it knows its fills: what it knew before then is old."""
+    stream = io.StringIO()
+    view, found = LinesView(stream), board({"phase": "STARTING"})
+    view.show(found)
+    found.take(STATUS)
+    view.show(found)
+    assert "fill:" not in stream.getvalue()
+    found.take({**STATUS, "fills": [{**STATUS["fills"][0], "signature": "new"}, *STATUS["fills"]]})
+    view.show(found)
+    assert stream.getvalue().count("fill:") == 1
 
 
 odd = st.recursive(
@@ -154,6 +184,18 @@ def test_whatever_the_engine_answers_the_view_stands(status: dict[str, Any]):
     assert drawn(found)
     assert one_line(found)
     assert summary(found, None)["bot"] == "default/first-bot"
+
+
+def test_a_closing_ledger_takes_no_number_out_of_the_summary():
+    """The last answer of an engine may come when its ledger is closed already: phase and reasons count, nothing else."""
+    found = board(STATUS)
+    reason = {"type": "LedgerUnavailable", "since": 1, "message": "not open"}
+    found.take({"phase": "STOPPED", "trading": False, "inFlight": 0, "reasons": [reason]})
+    line = summary(found, None)
+    told = (line["filled"], line["signals"], line["equity_end_lamports"], line["open"])
+    assert told == (4, 9, 99_000_000_000, 1)
+    assert "LedgerUnavailable" in why_not(found)
+    assert "99.0000 SOL" in drawn(found)
 
 
 def test_the_summary_takes_the_chains_numbers_from_the_audit_alone():
