@@ -176,13 +176,17 @@ class WalletWatch:
             self._lifecycle.clear("TokenAccountGone")
         else:
             self._lifecycle.tell("TokenAccountGone", "the wallet has no account for the quote currency: fund it")
-        flow = await self._ledger.observe_wallet(lamports=seen.lamports, quote=seen.quote, slot=seen.slot)
+        flow = await self._ledger.observe_wallet(
+            lamports=seen.lamports,
+            quote=seen.quote,
+            slot=seen.slot,
+            on_flow=None if self._capital_is_fixed else apply_flow,
+        )
         await self._book.refresh_bot()
         if flow:
             _log.info("money moved by others", quote_units=flow, slot=seen.slot)
             if not self._capital_is_fixed:
-                risk = await self._ledger.update_risk(lambda r: apply_flow(r, flow), ownership=None, actor="wallet")
-                self._book.take_risk(risk)
+                self._book.take_risk(await self._ledger.risk())
 
 
 class OutboxTeller:

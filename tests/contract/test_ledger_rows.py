@@ -24,13 +24,19 @@ from support.ledgers import (
 )
 from support.places import Place
 
+from tradingbot_engine.book import Book
+from tradingbot_engine.clock import ManualClock
 from tradingbot_engine.core.intents import IntentEvent as E
+from tradingbot_engine.core.risk.tiers import apply_flow
 from tradingbot_engine.domain.events import Bar
 from tradingbot_engine.domain.portfolio import RiskState, Tier
 from tradingbot_engine.errors import LedgerInUse, LedgerUnavailable, PermanentError, WrongGenesis
 from tradingbot_engine.ledger.invariants import violations
 from tradingbot_engine.ledger.port import Ledger, ShardRow
 from tradingbot_engine.ledger.readonly import open_ledger_readonly
+from tradingbot_engine.lifecycle import Lifecycle
+from tradingbot_engine.market.wallet import WalletBalance
+from tradingbot_engine.upkeep import WalletWatch
 
 pytest_plugins = ["support.ledger_fixtures"]
 MINUTE = 60_000
@@ -192,6 +198,70 @@ async def test_money_moved_by_others_is_seen_only_when_it_cannot_be_our_own(ledg
     assert await ledger.observe_wallet(lamports=now - 2, quote=now - 2, slot=60) == -2
     bot = await ledger.bot()
     assert (bot.wallet_lamports, bot.wallet_quote, bot.wallet_slot) == (now - 2, now - 2, 60)
+
+
+async def test_a_flow_reaches_the_risk_row_in_the_transaction_that_notices_it(ledger: Ledger) -> None:
+    """The balance hides a flow from every later look: what follows from it is kept together with it, or not at all."""
+    seen: list[int] = []
+
+    def broken(risk: RiskState, flow: int) -> RiskState:
+        seen.append(flow)
+        raise RuntimeError("the process dies here")
+
+    before = await ledger.bot()
+    with pytest.raises(PermanentError, match="dies here"):
+        await ledger.observe_wallet(lamports=130 * SOL, quote=130 * SOL, slot=20, on_flow=broken)
+    assert set(seen) == {30 * SOL}
+    assert (await ledger.bot(), await ledger.risk()) == (before, a_risk())
+    assert await ledger.observe_wallet(lamports=130 * SOL, quote=130 * SOL, slot=20, on_flow=apply_flow) == 30 * SOL
+    assert await ledger.risk() == apply_flow(a_risk(), 30 * SOL) != a_risk()
+    assert (await ledger.bot()).wallet_lamports == 130 * SOL
+    # Neither the same balance, nor a look that decides nothing, applies anything; without `on_flow` capital is fixed.
+    for slot in (30, 5):
+        await ledger.observe_wallet(lamports=130 * SOL, quote=130 * SOL, slot=slot, on_flow=broken)
+    assert await ledger.observe_wallet(lamports=100 * SOL, quote=100 * SOL, slot=40) == -30 * SOL
+    assert await ledger.risk() == apply_flow(a_risk(), 30 * SOL)
+
+
+async def test_a_flow_in_another_quote_currency_is_told_in_its_units(place: Place) -> None:
+    """Lamports that come and go pay fees there; capital is in the quote currency."""
+    ledger = await place.open()
+    await ledger.adopt_bot(a_bot(quote_mint="USDC", wallet_quote=500), risk=a_risk())
+    assert await ledger.observe_wallet(lamports=7, quote=500, slot=20, on_flow=apply_flow) == 0
+    assert await ledger.risk() == a_risk()
+    assert await ledger.observe_wallet(lamports=7, quote=400, slot=21, on_flow=apply_flow) == -100
+    assert await ledger.risk() == apply_flow(a_risk(), -100)
+
+
+@pytest.mark.parametrize("capital_is_fixed", [False, True])
+async def test_a_deposit_survives_a_ledger_that_goes_away_right_after_it_was_noticed(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, capital_is_fixed: bool
+) -> None:
+    """Whatever dies after the balance was written: capital has followed, or the flow is noticed again."""
+
+    async def away(*_: object, **__: object) -> RiskState:
+        raise LedgerUnavailable("gone")
+
+    async def read() -> WalletBalance:
+        return WalletBalance(lamports=130 * SOL, quote=130 * SOL, slot=20)
+
+    book = Book(ledger=ledger, bot=await ledger.bot(), risk=a_risk(), emit=lambda _: None, event_time_ms=lambda: NOW_MS)
+    watch = WalletWatch(
+        ledger=ledger,
+        book=book,
+        read=read,
+        capital_is_fixed=capital_is_fixed,
+        fee_reserve=lambda: SOL,
+        lifecycle=Lifecycle(clock=ManualClock()),
+    )
+    with monkeypatch.context() as broken:
+        broken.setattr(ledger, "update_risk", away)
+        broken.setattr(ledger, "bot", away)
+        with pytest.raises(LedgerUnavailable):
+            await watch.compare()
+    await watch.compare()
+    assert (await ledger.bot()).wallet_lamports == 130 * SOL
+    assert await ledger.risk() == (a_risk() if capital_is_fixed else apply_flow(a_risk(), 30 * SOL))
 
 
 async def test_bars_are_kept_for_25_hours_and_never_replaced(ledger: Ledger) -> None:

@@ -65,9 +65,18 @@ class ProgramLedger(ABC):
     async def set_settled_slot(self, slot: Slot) -> None:
         await self._write(lambda: botrow.set_settled_slot(slot))
 
-    async def observe_wallet(self, *, lamports: Lamports, quote: QuoteUnits, slot: Slot) -> QuoteUnits | None:
+    async def observe_wallet(
+        self,
+        *,
+        lamports: Lamports,
+        quote: QuoteUnits,
+        slot: Slot,
+        on_flow: Callable[[RiskState, QuoteUnits], RiskState] | None = None,
+    ) -> QuoteUnits | None:
         at_ms = self._clock.now_ms()
-        return await self._write(lambda: botrow.observe_wallet(lamports=lamports, quote=quote, slot=slot, at_ms=at_ms))
+        return await self._write(
+            lambda: botrow.observe_wallet(lamports=lamports, quote=quote, slot=slot, at_ms=at_ms, on_flow=on_flow)
+        )
 
     # --- ownership
     async def shards(self) -> Sequence[ShardRow]:

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tradingbot_engine.domain.portfolio import RiskState
 from tradingbot_engine.domain.units import SOL_MINT, Lamports, QuoteUnits, Slot, UnixMs
 from tradingbot_engine.errors import LedgerInUse, LedgerUnavailable, WrongGenesis
 from tradingbot_engine.ledger.port import BotRecord
 from tradingbot_engine.ledger.program import LOCK, Program, each, execute, one
+from tradingbot_engine.ledger.riskrow import update_risk
 from tradingbot_engine.ledger.rows import BOT_COLUMNS, RISK_COLUMNS, bot_of, placeholders, plain, values
 
 _BOT = f"SELECT {BOT_COLUMNS} FROM bots"
@@ -75,7 +78,14 @@ def set_settled_slot(slot: Slot) -> Program[None]:
     yield from execute("UPDATE bots SET settled_slot = $1 WHERE settled_slot < $1", slot)
 
 
-def observe_wallet(*, lamports: Lamports, quote: QuoteUnits, slot: Slot, at_ms: UnixMs) -> Program[QuoteUnits | None]:
+def observe_wallet(
+    *,
+    lamports: Lamports,
+    quote: QuoteUnits,
+    slot: Slot,
+    at_ms: UnixMs,
+    on_flow: Callable[[RiskState, QuoteUnits], RiskState] | None,
+) -> Program[QuoteUnits | None]:
     """See `Ledger.observe_wallet`."""
     row = yield from one("SELECT wallet_lamports, wallet_quote, wallet_slot, quote_mint FROM bots" + LOCK)
     if row is None:
@@ -95,4 +105,8 @@ def observe_wallet(*, lamports: Lamports, quote: QuoteUnits, slot: Slot, at_ms: 
     yield from execute(
         "UPDATE bots SET wallet_lamports = $1, wallet_quote = $2, wallet_slot = $3", lamports, quote, slot
     )
-    return moved[0] if quote_mint == SOL_MINT else moved[1]
+    flow = moved[0] if quote_mint == SOL_MINT else moved[1]
+    if flow and on_flow is not None:
+        # Here or never: the balance that was just written hides the flow from every later look.
+        yield from update_risk(lambda risk: on_flow(risk, flow), ownership=None, actor="wallet", at_ms=at_ms)
+    return flow

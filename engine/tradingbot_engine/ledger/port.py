@@ -222,12 +222,22 @@ class Ledger(Protocol):
     async def set_settled_slot(self, slot: Slot) -> None:
         """Remember up to which finalized slot the chain was compared with the ledger (never goes back)."""
 
-    async def observe_wallet(self, *, lamports: Lamports, quote: QuoteUnits, slot: Slot) -> QuoteUnits | None:
+    async def observe_wallet(
+        self,
+        *,
+        lamports: Lamports,
+        quote: QuoteUnits,
+        slot: Slot,
+        on_flow: Callable[[RiskState, QuoteUnits], RiskState] | None = None,
+    ) -> QuoteUnits | None:
         """
         Compare a finalized balance with the ledger's own; take it over and return what others moved (0: nothing).
 
         Returns None, changing nothing, while an attempt is alive or a fill is newer than `slot`: then the difference
         could be our own trade. A difference is journalled as an external flow (lamports when quote is SOL, else quote).
+
+        `on_flow` gives the risk row after such a flow, in the same transaction: capital and peak take it over together with
+        the balance, or neither does. Like `update_risk`'s `change` it is pure and quick, and may be called again.
         """
 
     # --- ownership
