@@ -36,6 +36,7 @@ from tradingbot_engine.execution.port import Executor
 from tradingbot_engine.execution.signer import load_signer
 from tradingbot_engine.execution.swap import SwapApi
 from tradingbot_engine.execution.trade import TradeDriver
+from tradingbot_engine.guard import LedgerGuard
 from tradingbot_engine.ledger.factory import open_ledger
 from tradingbot_engine.ledger.port import BotRecord, Ledger, Ownership
 from tradingbot_engine.lifecycle import Lifecycle
@@ -100,6 +101,7 @@ class Wired:
     pipeline: Pipeline
     status: StatusPage
     live: Live
+    guard: LedgerGuard
     upkeep: Upkeep
 
     async def finish(self) -> None:
@@ -191,6 +193,9 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
     live = Live(settings=settings, ledger=ledger, book=book, lifecycle=lifecycle)
     await live.load()
     desk = Desk(settings=settings, tokens=tokens, book=book, live=live, feed=feed, tally=tally, clock=clock)
+    guard = LedgerGuard(
+        ledger=ledger, lifecycle=lifecycle, compare=lambda now: compare_with_chain(ledger, outside.rpc, now)
+    )
     trades = Trades(
         driver_with=lambda on_step: TradeDriver(
             ledger=ledger,
@@ -201,6 +206,8 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
             on_step=on_step,
             on_send=tally.sending,
             recheck=desk.recheck,
+            hold=guard.hold,
+            on_ledger_away=guard.away,
         ),
         book=book,
         lifecycle=lifecycle,
@@ -255,6 +262,7 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
         pipeline=pipeline,
         status=status,
         live=live,
+        guard=guard,
         upkeep=_upkeep(
             outside, settings, lifecycle, book=book, bars=bars, desk=desk, owned=owned, emit=emit, tally=tally
         ),

@@ -28,7 +28,6 @@ from tradingbot_engine.errors import (
 from tradingbot_engine.lifecycle import Lifecycle, Phase
 from tradingbot_engine.live import Live
 from tradingbot_engine.metrics import Metrics
-from tradingbot_engine.recovery import compare_with_chain
 from tradingbot_engine.settings import EngineSettings
 from tradingbot_engine.upkeep import repeat, watch_parent
 
@@ -199,20 +198,11 @@ class Engine:
 
     # --- upkeep
     async def _check_ledger(self) -> None:
-        """
-        After the ledger was away, compare it with the chain before trading again: it may be an older copy.
-
-        An open intent that no task follows is one whose claim was committed while its answer was lost.
-        """
+        """Guard against an older copy; follow open intents that have no task (a claim whose answer was lost)."""
         assert self._wired is not None
-        outside = self._wired.outside
-        bot = await outside.ledger.bot()
-        if self._lifecycle.has("LedgerUnavailable"):
-            if not bot.paper:
-                await compare_with_chain(outside.ledger, outside.rpc, bot)
-            self._lifecycle.clear("LedgerUnavailable")
+        await self._wired.guard.check()
         if self._lifecycle.phase is Phase.READY:
-            self._wired.trades.adopt_strays(await outside.ledger.open_intents(), self._wired.owned)
+            self._wired.trades.adopt_strays(await self._wired.outside.ledger.open_intents(), self._wired.owned)
 
     async def _gauge(self) -> None:
         assert self._wired is not None
