@@ -90,7 +90,11 @@ class TradeDriver:
     Args of the constructor:
         on_step: Told each record after its step was committed.
         on_send: Told each new attempt just before its first byte leaves.
-        recheck: Asked before a further attempt of an intent: a reason (CamelCase) to abandon it instead, or None.
+        recheck: Asked before each attempt, a recovered intent's first one included: a reason (CamelCase) to abandon the
+            intent instead, or None.
+        hold: While it says True no attempt is made and no intent is given up for that: the step waits. For the time in
+            which it is unknown whether the ledger is an older copy.
+        on_ledger_away: Told why, once each time the ledger begins to be away for somebody who waits for it.
     """
 
     def __init__(
@@ -104,10 +108,13 @@ class TradeDriver:
         on_step: Callable[[IntentRecord], None] | None = None,
         on_send: Callable[[Attempt], None] | None = None,
         recheck: Callable[[IntentRecord], str | None] | None = None,
+        hold: Callable[[], bool] | None = None,
+        on_ledger_away: Callable[[str], None] | None = None,
     ) -> None:
         self._ledger, self._executor, self._clock, self._settings = ledger, executor, clock, settings
         self._genesis_hash = genesis_hash
         self._on_step, self._on_send, self._recheck = on_step, on_send, recheck
+        self._hold, self._on_ledger_away = hold, on_ledger_away
 
     async def drive(
         self, record: IntentRecord, ownership: Ownership, *, may_attempt: Callable[[], bool]
@@ -138,17 +145,23 @@ class TradeDriver:
                     return record
                 case Abandon(reason):
                     record = await self._move(record, ownership, E.ABANDON, reason=reason)
+                case NewAttempt() if self._held():
+                    await self._clock.sleep(self._settings.poll_interval_s)
+                    record = await self._read_again(record)
                 case NewAttempt():
                     record = await self._attempt(record, ownership, course, may_attempt)
                 case Follow():
                     record = await self._follow(record, ownership, course)
+
+    def _held(self) -> bool:
+        return self._hold is not None and self._hold()
 
     # --- no attempt is alive
     async def _attempt(
         self, record: IntentRecord, ownership: Ownership, course: _Course, may_attempt: Callable[[], bool]
     ) -> IntentRecord:
         """Quote, check, sign, journal. No byte leaves here."""
-        if record.attempt and self._recheck is not None and (reason := self._recheck(record)):
+        if self._recheck is not None and (reason := self._recheck(record)):
             return await self._move(record, ownership, E.ABANDON, reason=reason)
         try:
             quote = await self._executor.quote(record.intent)
@@ -165,8 +178,8 @@ class TradeDriver:
         except PermanentError as error:
             _log.warning("intent given up", intent=record.intent.id, error=str(error))
             return await self._move(record, ownership, E.ABANDON, reason=_reason(error))
-        if not may_attempt():
-            return record  # the drain began while the quote was under way: nothing was journalled, nothing was sent
+        if not may_attempt() or self._held():
+            return record  # that began while the quote was under way: nothing was journalled, nothing was sent
         crashpoint.reached("signed:before")
         moved = await self._move(record, ownership, E.SIGN, new_attempt=attempt)
         crashpoint.reached("signed:after")
@@ -252,7 +265,9 @@ class TradeDriver:
             case E.FORK:
                 _log.warning("a confirmed trade was forked away", intent=record.intent.id)
                 moved = await self._move(record, ownership, E.FORK)
-                course.last_send_s = None  # its bytes are still valid: send them at once
+                course.last_send_s = None  # its bytes are still valid: send them without waiting for their turn
+                # Nodes on two forks would else lead from CONFIRMED to SUBMITTED and back as fast as they answer.
+                await self._clock.sleep(self._settings.poll_interval_s)
                 return moved
         if answer.status is not None or record.state is IntentState.CONFIRMED or not reading.expiry:
             return None
@@ -329,6 +344,8 @@ class TradeDriver:
                 return await act()
             except LedgerUnavailable as error:
                 _log.warning("the ledger cannot be reached", error=str(error))
+                if n == 0 and self._on_ledger_away is not None:
+                    self._on_ledger_away(str(error))
                 await self._clock.sleep(BACKOFF_S[min(n, len(BACKOFF_S) - 1)])
         raise LedgerUnavailable("the ledger never came back")
 

@@ -1,0 +1,177 @@
+"""The driver's pauses and questions, on a scripted chain and a real ledger."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mutants.scripted_chain import GENESIS
+from mutants.stage import Stage, an_order, open_stage
+
+from tradingbot_engine.domain.intents import IntentRecord, IntentState
+from tradingbot_engine.errors import LedgerUnavailable
+from tradingbot_engine.execution.trade import TradeDriver
+from tradingbot_engine.ledger.port import Ledger, Move, Ownership
+
+S = IntentState
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    opened = await open_stage(tmp_path)
+    yield opened
+    await opened.ledger.close()
+
+
+def driver_of(stage: Stage, **options: Any) -> TradeDriver:
+    """Return the stage's driver with further constructor arguments."""
+    return TradeDriver(
+        **{
+            "ledger": stage.ledger,
+            "executor": stage.executor,
+            "clock": stage.clock,
+            "settings": stage.settings,
+            "genesis_hash": GENESIS,
+            **options,
+        }
+    )
+
+
+async def claimed(stage: Stage) -> tuple[IntentRecord, Ownership]:
+    ownership = await stage.take("only")
+    return await stage.claim(ownership, an_order()), ownership
+
+
+# --- forks
+async def test_a_confirmation_that_some_nodes_deny_moves_the_intent_once_a_poll(stage: Stage) -> None:
+    """Two of four nodes sit on another fork: CONFIRMED and SUBMITTED alternate no faster than the chain is polled."""
+    record, ownership = await claimed(stage)
+    steps: list[tuple[float, IntentState]] = []
+
+    def stepped(now: IntentRecord) -> None:
+        steps.append((stage.clock.monotonic_s(), now.state))
+
+    def deny() -> None:
+        chain = stage.chain
+        chain.make(2)
+        chain.fork(chain.height - 2, leave_a_node=True)
+        chain.make(land=[chain.handed[0]])
+        chain.make(1)
+        stage.pool.routes[("b", "getSignatureStatuses")] = "dead"
+
+    def heal() -> None:
+        stage.pool.routes.clear()
+
+    stage.acts = [deny, *[lambda: None] * 20, heal]
+    stage.driver = driver_of(stage, on_step=stepped)
+    assert (await stage.drive(record, ownership)).state is S.DONE
+    flaps = [at_s for at_s, state in steps if state is S.SUBMITTED][1:]
+    assert len(flaps) > 3, "the nodes did not disagree: the schedule proves nothing"
+    assert len(flaps) == len(set(flaps)), "two forks were noted without any time between them"
+
+
+# --- questions before an attempt
+async def test_the_first_attempt_of_a_recovered_intent_meets_the_risk_of_now(stage: Stage) -> None:
+    """It was approved by a process that is gone; what has been found out since speaks against it."""
+    record, _ = await claimed(stage)
+    asked: list[int] = []
+
+    def recheck(now: IntentRecord) -> str | None:
+        asked.append(now.attempt)
+        return "Halted"
+
+    stage.driver = driver_of(stage, recheck=recheck)
+    await stage.resume("successor")
+    last = await stage.ledger.intent(record.intent.id)
+    assert last is not None
+    assert (last.state, last.reason, last.attempts) == (S.ABANDONED, "Halted", ())
+    assert asked == [0]
+    assert not stage.chain.last_valid, "something was signed"
+
+
+async def test_while_the_ledger_is_being_compared_an_intent_waits_and_is_not_given_up(stage: Stage) -> None:
+    """Neither signed nor abandoned; afterwards it trades."""
+    record, ownership = await claimed(stage)
+    held = True
+    seen: list[tuple[IntentState, int]] = []
+
+    def look() -> None:
+        seen.append((S.INTENT, len(stage.chain.last_valid)))
+
+    def release() -> None:
+        nonlocal held
+        held = False
+
+    stage.acts = [*[look] * 5, release]
+    stage.driver = driver_of(stage, hold=lambda: held)
+    last = await stage.drive(record, ownership)
+    assert seen == [(S.INTENT, 0)] * 5, "signed while it should have waited"
+    assert (last.state, last.attempt) == (S.DONE, 1)
+    assert not await stage.verdict()
+
+
+async def test_a_hold_that_begins_during_the_quote_keeps_the_attempt_from_the_journal(stage: Stage) -> None:
+    """What was prepared meanwhile is thrown away: it was never journalled, so never sent."""
+    record, ownership = await claimed(stage)
+    answers = iter([False, True, True, True])
+    stage.driver = driver_of(stage, hold=lambda: next(answers, False))
+    last = await stage.drive(record, ownership)
+    assert (last.state, last.attempt) == (S.DONE, 1)
+    assert last.attempts[0].signature == "aaaaaaaa-1-2", "the attempt from before the hold was used"
+
+
+async def test_after_a_hold_the_driver_goes_on_from_what_the_ledger_says_then(stage: Stage) -> None:
+    """Somebody else may have ended the intent meanwhile."""
+    record, ownership = await claimed(stage)
+    other = driver_of(stage, recheck=lambda _: "Elsewhere")
+    first = True
+
+    def hold() -> bool:
+        nonlocal first
+        held, first = first, False
+        return held
+
+    class Ended:
+        """The real ledger; the first reading comes just after another driver abandoned the intent."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(stage.ledger, name)
+
+        async def intent(self, intent_id: str) -> IntentRecord | None:
+            await other.drive(record, ownership, may_attempt=lambda: True)
+            return await stage.ledger.intent(intent_id)
+
+    stage.driver = driver_of(stage, hold=hold, ledger=Ended())
+    last = await stage.drive(record, ownership)
+    assert (last.state, last.reason) == (S.ABANDONED, "Elsewhere")
+    assert not stage.chain.last_valid
+
+
+# --- a ledger that is away
+class Away:
+    """The real ledger, which refuses the first calls of each move."""
+
+    def __init__(self, ledger: Ledger, *, refusals: int) -> None:
+        self._ledger, self._refusals = ledger, refusals
+        self.refused: Counter[str] = Counter()
+
+    async def intent(self, intent_id: str) -> IntentRecord | None:
+        return await self._ledger.intent(intent_id)
+
+    async def move(self, move: Move, *, ownership: Ownership) -> IntentRecord | None:
+        if self.refused[move.event] < self._refusals:
+            self.refused[move.event] += 1
+            raise LedgerUnavailable(f"locked at {move.event}")
+        return await self._ledger.move(move, ownership=ownership)
+
+
+async def test_a_ledger_that_goes_away_is_told_once_a_streak(stage: Stage) -> None:
+    """Or nobody would know why nothing trades, nor that the ledger must be compared when it is back."""
+    record, ownership = await claimed(stage)
+    told: list[str] = []
+    stage.driver = driver_of(stage, ledger=Away(stage.ledger, refusals=3), on_ledger_away=told.append)
+    assert (await stage.drive(record, ownership)).state is S.DONE
+    assert told == [f"locked at {event}" for event in ("SIGN", "SEND", "CONFIRM", "FINALIZE")]
