@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ import click
 from tradingbot_operator.catalogue import catalogue
 from tradingbot_operator.commands.validate import tell
 from tradingbot_operator.crd.v1alpha1 import TradingBot, effective_cluster
-from tradingbot_operator.errors import BadInput
+from tradingbot_operator.errors import BadInput, Failed
 from tradingbot_operator.local.board import Board
 from tradingbot_operator.local.localnet import LocalnetOptions
 from tradingbot_operator.local.state_dir import StateDir, default_path
@@ -27,6 +28,7 @@ from tradingbot_operator.local.view import LinesView, NoView, TerminalView, View
 from tradingbot_operator.manifest.load import Bundle, load
 
 REFRESH_S = 0.5
+NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,11 @@ def run(options: RunOptions) -> int:
     state.open()
     try:
         outcome, board = asyncio.run(_run(bot, bundle, state, options))
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE:
+            raise
+        why = f"cannot be written ({error.strerror}): make room, and run again"
+        raise Failed(f"the state directory {state.path} {why}; what it already journalled is safe") from None
     finally:
         state.close()
     line = json.dumps(summary(board, outcome.audit))

@@ -402,9 +402,9 @@ class Supervisor:
             await self._engine.end(patience_s=0)
         if self._localnet is not None and not self._localnet.ended:
             await self._localnet.end(patience_s=LOCALNET_END_S)
+        self._supplies.forget()  # first: on a full disk what follows fails
         for role in ("engine", "localnet"):
             self._state.record(role, None)
-        self._supplies.forget()
 
 
 def fingerprint(bot: TradingBot) -> str:

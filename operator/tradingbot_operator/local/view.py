@@ -114,8 +114,11 @@ def phase(board: Board) -> str:
 
 
 def why_not(board: Board) -> str:
-    """Return in one sentence why the bot does not trade; empty if it does."""
+    """Return in one sentence why the bot does not trade, or trades less; empty if nothing holds it back."""
     reasons = [f"{r.get('type')}: {r.get('message')}" for r in _list(board.status.get("reasons"))]
+    tier, why = board.status.get("tier"), board.status.get("tierReason")
+    if tier not in (None, "NORMAL") and why:
+        reasons.append(f"tier {tier}: {why}")
     if board.stopping:
         reasons.insert(0, f"Draining: {board.stopping}")
     elif not board.status:

@@ -1,5 +1,6 @@
 """What people type: validate, explain, init, completion, and how errors are told."""
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -281,3 +282,19 @@ def test_run_takes_one_bot(tmp_path: Path):
     assert "the files hold 2 bots (default/first-bot, default/other)" in answer.stderr
     (tmp_path / "none.yaml").write_text("apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n")
     assert "hold no TradingBot" in run("run", "-f", str(tmp_path / "none.yaml")).stderr
+
+
+def test_a_full_disk_is_told_in_one_sentence(tmp_path: Path):
+    """With the place and what to do; a limit of the size of files stands for the disk."""
+    answer = subprocess.run(
+        [sys.executable, "-m", "tradingbot_operator", "run", "-f", str(SAMPLE), "--state-dir", str(tmp_path / "s")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (16, 16)),  # enough for the lock, not for a key
+    )
+    assert answer.returncode == 1
+    (line,) = answer.stderr.splitlines()
+    assert line.startswith(f"tradingbot: the state directory {tmp_path / 's'} cannot be written (")
+    assert "make room" in line

@@ -156,6 +156,12 @@ def test_a_small_terminal_shows_what_matters_first():
     assert "Ctrl-\\ leaves at once" in drawn(found)
 
 
+def test_a_tier_comes_with_its_reason():
+    """What happened, in the engine's words; a cleared tier holds nothing back."""
+    assert "tier WARNING: execution quality: p99" in one_line(board({**STATUS, "tierReason": "execution quality: p99"}))
+    assert "reset" not in one_line(board({**STATUS, "tier": "NORMAL", "tierReason": "reset by hand"}))
+
+
 def test_fills_of_earlier_runs_are_no_news():
     """An engine that starts tells its phase before it knows its fills: what it knew before then is old."""
     stream = io.StringIO()
