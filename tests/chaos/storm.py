@@ -81,7 +81,8 @@ class Storm:
             engine = await self._world.start_engine()
             self._engines.append(engine)
             self.report.engines += 1
-            await asyncio.sleep(4.0)
+            self._engine = engine
+            await self._trading(limit_s=40)  # what was open is resolved before it is ready
             engine.send(signal.SIGTERM)
             if not await wait_gone(engine.pid, limit_s=60):
                 await engine.kill()
@@ -154,9 +155,9 @@ class Storm:
             self._point = ""
         await process.kill()
 
-    async def _trading(self) -> bool:
+    async def _trading(self, *, limit_s: float = READY_S) -> bool:
         """Wait until the engine takes signals; False if it dies before, or takes too long."""
-        for _ in range(int(READY_S / 0.1)):
+        for _ in range(int(limit_s / 0.1)):
             if self._engine is None or not self._engine.running:
                 return False
             if '"READY"' in self._engine.log.read_text(errors="replace"):
