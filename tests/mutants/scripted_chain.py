@@ -121,6 +121,9 @@ class ScriptedPool:
         self.calls: Counter[str] = Counter()
         self.log: list[str] = []
 
+    def independent(self, name: str) -> str:
+        return name
+
     def order(self, turn: int = 0) -> list[str]:
         first = turn % len(self.providers)
         return self.providers[first:] + self.providers[:first]

@@ -274,7 +274,7 @@ MUTANTS = [
             method(
                 EvidenceGatherer, "expiry",
                 ("        height = await self._height(rpc)\n", "        early = await self._ask(rpc, signature, None, history=False)\n        height = await self._height(rpc)\n"),
-                ("answer=answer,", "answer=early,"),
+                ("answer = await self._ask(rpc, signature, witness, history=history)", "answer = early"),
             ),
         ),
         also=(*NO_WITNESS, without_check("AnswerOlderThanHeight")), providers=("a",),
