@@ -55,6 +55,7 @@ class Engine:
         self._stop = asyncio.Event()
         self._quit = asyncio.Event()
         self._open_left = 0
+        self._last_status: dict[str, Any] = {}
 
     async def run(self) -> int:
         """Serve until told to stop; return the process's exit code."""
@@ -80,9 +81,9 @@ class Engine:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            await admin.stop()
             if self._outside is not None:
                 await self._outside.close()
-            await admin.stop()
         if self._open_left:
             return EXIT_OPEN
         return EXIT_FAILED if self._lifecycle.fatal else EXIT_DRAINED
@@ -263,10 +264,13 @@ class Engine:
     async def status(self) -> dict[str, Any]:
         if self._wired is not None:
             try:
-                return await self._wired.status.document()
+                self._last_status = await self._wired.status.document()
+                return self._last_status
             except (EngineError, OSError) as error:  # the reasons are wanted most when the ledger does not answer
-                self._lifecycle.tell("LedgerUnavailable", str(error))
+                if self._lifecycle.phase is not Phase.STOPPED:
+                    self._lifecycle.tell("LedgerUnavailable", str(error))
         return {
+            **self._last_status,  # numbers as they were last known
             "name": self._settings.bot.name,
             "mode": self._settings.bot.mode,
             "phase": self._lifecycle.phase.value,

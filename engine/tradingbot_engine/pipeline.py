@@ -28,7 +28,7 @@ from tradingbot_engine.domain.intents import OrderIntent
 from tradingbot_engine.domain.signals import Purpose, Signal
 from tradingbot_engine.errors import Fenced, LedgerUnavailable
 from tradingbot_engine.ledger.port import ClaimLimits, ClaimOutcome, Ledger, Ownership
-from tradingbot_engine.lifecycle import Lifecycle
+from tradingbot_engine.lifecycle import Lifecycle, Phase
 from tradingbot_engine.tally import Tally
 from tradingbot_engine.trades import Trades
 from tradingbot_engine.upkeep import BarKeeper
@@ -86,6 +86,8 @@ class Pipeline:
             event = await self._events.get()
             for effect in decide(self._state, event):
                 match effect:
+                    case EmitSignal() if self._lifecycle.phase in (Phase.DRAINING, Phase.STOPPED):
+                        pass  # no new signal, and no end told: the core waits instead of asking again
                     case EmitSignal(signal):
                         self._tally.signal(signal)
                         displaced = self._signals.put(signal)

@@ -118,6 +118,7 @@ class StatusPage:
         return {
             "mint": token.mint,
             "symbol": token.symbol,
+            "decimals": token.decimals,
             "price": view.price if view else None,
             "staleMs": view.stale_ms if view else None,
             "position": self._position(held) if held else None,

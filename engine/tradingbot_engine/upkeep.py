@@ -100,8 +100,8 @@ class Marker:
         """
         Write this shard's unrealized result, reassess the tier, and tell the core.
 
-        A position whose price is not known counts with what it was last worth, or with nothing if that was never known:
-        the tiers go on for the rest of the book. The shard's mark is not renewed meanwhile, so that after
+        A position whose price is not known counts with what it was last worth, or with its cost if that was never known (a
+        restart must not look like a loss): the tiers go on for the rest of the book. The shard's mark is not renewed meanwhile, so that after
         `risk.marks_max_age_ms` entries stop with StaleEquity.
         """
         ownership = self._ownership()
@@ -136,8 +136,9 @@ class Marker:
             value = self._sale_value(position)
             if value is None:
                 unpriced = position.mint
-                value = self._last_value.get(position.id, 0)
-            self._last_value[position.id] = value
+                value = self._last_value.get(position.id, _cost_of_held(position))
+            else:
+                self._last_value[position.id] = value
             unrealized += value - _cost_of_held(position)
         return unrealized, unpriced
 
