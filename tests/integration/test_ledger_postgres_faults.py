@@ -300,15 +300,18 @@ async def test_sessions_that_stand_for_lost_ones_are_counted_before_anything_is_
 
 
 async def test_a_session_with_another_server_counts_even_while_the_old_ones_live(pg_place: Place) -> None:
-    """An address may lead to the promoted standby while sessions with the old primary still hang on."""
+    """An address may lead to the promoted standby while sessions with the old primary still hang on: those are ended."""
     await with_bot(pg_place)
     ledger = await by(pg_place.url)
     assert ledger._sessions is not None
     ledger._sessions._server = "2026-01-01/00000001/5"  # as if those before had been opened with another
-    async with ledger._sessions.session():
+    async with ledger._sessions.session() as old:
         assert ledger.reconnections() == 0
         await ledger.shards()
-    assert ledger.reconnections() == 1
+        assert ledger.reconnections() == 1
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
+            await old.fetchval("SELECT 1")
+    await ledger.shards()
     await ledger.close()
 
 

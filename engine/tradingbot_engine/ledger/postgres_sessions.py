@@ -104,12 +104,20 @@ class Sessions:
             if self._durable:
                 await self._check_durable(session)
             server = await identity_of(session)
-        except BaseException:
+        except EngineError:
             session.terminate()
+            raise
+        except BaseException as error:
+            session.terminate()
+            if isinstance(error, Exception):
+                raise translated(error) from error
             raise
         self._faults = 0
         if self._server is not None and (self._lost or server != self._server):
             self._reconnections += 1
+            if server != self._server:
+                for old in self._all:  # with a server that is no longer the one: nothing it still says may be used
+                    old.terminate()
         self._server, self._lost = server, False
         self._all.add(session)
         session.add_termination_listener(self._on_end)
