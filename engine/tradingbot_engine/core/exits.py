@@ -2,7 +2,8 @@
 Open positions under watch: when their exits are asked for, and asked for again.
 
 An exit that was decided stays decided. It is asked for once, then waited for: the ledger tells when it is under way, done
-or failed; a failed one is asked for again at the next event, and risk sees in `position.exit_failures` how often it failed.
+or failed; a failed one is asked for again after a pause that grows with each, and risk sees in `position.exit_failures` how
+often it failed.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def ask_exits(state: CoreState, token: TokenState, *, trigger: str, at_ms: UnixM
             if not holding.idle or at_ms < holding.not_before_ms or holding.last_trigger == trigger:
                 continue
             exit_ = _due(state, lane, holding, at_ms=at_ms, price=price)
-            if exit_ is None:
+            if exit_ is None or holding.rests(exit_.priority, at_ms):
                 continue
             holding.wanted, holding.asked_at_ms, holding.last_trigger, changed = exit_, at_ms, trigger, True
             effects.append(EmitSignal(_sale(lane, holding.position, exit_, trigger=trigger, at_ms=at_ms, price=price)))
@@ -106,6 +107,14 @@ def take_position(state: CoreState, event: PositionChanged) -> list[Effect]:
         if position.exit_open or position.exit_failures > before.exit_failures or before.exit_open:
             known.asked_at_ms = None  # what was asked for is under way, or has ended
             known.refusals, known.not_before_ms = 0, 0
+        if position.exit_failures > before.exit_failures:
+            known.failed_at_ms = state.now_ms
+            priority = known.wanted.priority if known.wanted is not None else Priority.NORMAL
+            text = (
+                f"{position.exit_failures} exits of position {position.id} failed or were given up; "
+                f"the next is asked for after {known.rest_ms(priority) / 1000:.0f} s"
+            )
+            effects.append(NoteRefusal(position.strategy, position.mint, "ExitFailed", text))
     effects += _hurry(state, token, at_ms=state.now_ms)
     state.rearm(token)
     return effects

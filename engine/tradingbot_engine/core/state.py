@@ -17,6 +17,7 @@ from tradingbot_engine.core.catalogue import make_strategy
 from tradingbot_engine.core.strategies.base import NEVER_MS, Exit, Levels, Strategy
 from tradingbot_engine.domain.events import BAR_MS
 from tradingbot_engine.domain.portfolio import Position, PositionState, Tier
+from tradingbot_engine.domain.signals import Priority
 from tradingbot_engine.domain.tokens import Token
 from tradingbot_engine.domain.units import IntentId, Mint, QuoteUnits, Slot, UnixMs
 
@@ -29,6 +30,12 @@ RETRY_MS = 1_000
 stays (a paused bot, a ledger that is away) is not asked for at every tick."""
 MAX_RETRY_MS = 16_000
 """The longest such pause."""
+FAILED_MS = 1_000
+"""Pause (event time) after the nth failed or abandoned exit of a position: 2ⁿ times this, since each may have cost a fee."""
+MAX_FAILED_MS = 600_000
+"""The longest such pause."""
+MAX_CRITICAL_FAILED_MS = 60_000
+"""The longest such pause of a critical exit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,8 @@ class Holding:
     refusals: int = 0
     """Refusals in a row, before any attempt."""
     not_before_ms: UnixMs = 0
+    failed_at_ms: UnixMs | None = None
+    """When its last exit failed or was given up; None if none did since the process started, so that it asks at once."""
     last_trigger: str = ""
 
     @property
@@ -63,6 +72,15 @@ class Holding:
     def idle(self) -> bool:
         """Whether an exit may be asked for: something to sell, and none under way."""
         return self.asked_at_ms is None and not self.position.exit_open and self.sellable
+
+    def rests(self, priority: Priority, at_ms: UnixMs) -> bool:
+        """Whether an exit of this priority must still wait after the last failure; a more urgent one may not have to."""
+        return self.failed_at_ms is not None and at_ms < self.failed_at_ms + self.rest_ms(priority)
+
+    def rest_ms(self, priority: Priority) -> int:
+        """Return the pause after as many failures as the position has."""
+        longest_ms = MAX_CRITICAL_FAILED_MS if priority is Priority.CRITICAL else MAX_FAILED_MS
+        return min(FAILED_MS << min(max(self.position.exit_failures, 0), 16), longest_ms)
 
 
 @dataclass(slots=True, eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
+import pytest
 from core_market import (
     MINT,
     MOMENTUM,
@@ -189,15 +190,17 @@ def test_no_exit_is_asked_for_while_one_is_under_way():
     assert market.signals == []
 
 
-def test_a_failed_exit_is_asked_for_again_at_the_next_event():
+def test_a_failed_exit_is_asked_for_again_after_a_pause():
     """The failure is in the position that risk sees; the new signal has a new trigger. The price may have come back."""
     market = held()
     market.tell(fall(START_MS + 1000))
     market.tell(PositionChanged(position(exit_open=True)))
     market.tell(PositionChanged(position(exit_open=False, exit_failures=1)))
-    market.tell(tick(START_MS + 1400, 1.0))
+    market.tell(tick(START_MS + 2999, 1.0))
+    assert len(market.signals) == 1
+    market.tell(tick(START_MS + 3400, 1.0))
     first, second = market.signals
-    assert second.trigger_id == f"tick:{MINT}:{(START_MS + 1400) // 400}"
+    assert second.trigger_id == f"tick:{MINT}:{(START_MS + 3400) // 400}"
     assert (second.reason, second.priority) == (first.reason, first.priority) == ("StopLoss", Priority.CRITICAL)
 
 
@@ -207,8 +210,52 @@ def test_a_failed_exit_is_asked_for_again_by_the_clock_if_no_tick_comes():
     market.tell(fall(START_MS + 1000))
     market.tell(PositionChanged(position(exit_open=True)))
     market.tell(PositionChanged(position(exit_open=False, exit_failures=1)))
-    market.tell(ClockTick(START_MS + 2000))
-    assert market.signals[1].trigger_id == f"clock:{MINT}:{(START_MS + 2000) // BAR_MS}"
+    market.tell(ClockTick(START_MS + 2999))
+    assert len(market.signals) == 1
+    market.tell(ClockTick(START_MS + 3000))
+    assert market.signals[1].trigger_id == f"clock:{MINT}:{(START_MS + 3000) // BAR_MS}"
+
+
+@pytest.mark.parametrize(
+    ("begin_s", "price", "reason", "pauses_s"),
+    [
+        (1, 0.9, "StopLoss", [2, 4, 8, 16, 32] + [60] * 60),
+        (31 * 60, 1.0, "TimeUp", [2, 4, 8, 16, 32, 64, 128, 256, 512] + [600] * 4),
+    ],
+)
+def test_an_exit_that_always_fails_is_tried_ever_more_rarely(begin_s, price, reason, pauses_s):
+    """Each failure may have cost a fee: 2, 4, 8, … seconds of event time, at most ten minutes, one for critical exits."""
+    market = held()
+    asked_at_s: list[int] = []
+    for n in range(begin_s, begin_s + sum(pauses_s) + 1):
+        at_ms = START_MS + n * 1000
+        if exits := signals_of([*market.tell(ClockTick(at_ms)), *market.tell(tick(at_ms, price))]):
+            assert [s.reason for s in exits] == [reason]
+            asked_at_s.append(n)
+            market.tell(PositionChanged(position(exit_open=True, exit_failures=len(asked_at_s) - 1)))
+            market.tell(PositionChanged(position(exit_failures=len(asked_at_s))))
+            market.tell(SignalSettled("momentum", MINT, Purpose.EXIT, taken=False))
+    assert [b - a for a, b in pairwise(asked_at_s)] == pauses_s
+    assert market.refusals.count("ExitFailed") == len(asked_at_s)
+
+
+def test_a_stop_does_not_wait_out_the_pause_of_a_lesser_exit():
+    """The pause is that of the exit which is due now: after many failed time exits, the stop comes within a minute."""
+    market = held(exit_failures=11)
+    begin_ms = START_MS + 31 * BAR_MS
+    market.tell(ClockTick(begin_ms))
+    market.tell(PositionChanged(position(exit_failures=12)))
+    market.play(tick(begin_ms + s * 1000, 1.0) for s in range(1, 120))
+    assert [s.reason for s in market.signals] == ["TimeUp"]
+    market.tell(fall(begin_ms + 120_000))
+    assert [s.reason for s in market.signals] == ["TimeUp", "StopLoss"]
+
+
+def test_after_a_restart_a_failed_exit_is_asked_for_at_once():
+    """How long ago it failed is not known any more; one try a restart costs little, a stop that waits may cost much."""
+    market = held(exit_failures=12)
+    market.tell(fall(START_MS + 1000))
+    assert [s.reason for s in market.signals] == ["StopLoss"]
 
 
 def test_the_same_trigger_is_never_used_twice_for_a_position():
@@ -235,7 +282,7 @@ def test_a_refused_exit_is_asked_for_again_after_a_pause():
 
 
 def test_an_exit_that_stays_refused_is_asked_for_ever_more_rarely():
-    """Pauses of 1, 2, 4, 8, then 16 seconds; as soon as one was under way, the next failure is answered at once again."""
+    """Pauses of 1, 2, 4, 8, then 16 seconds; once one was under way the failure's own pause counts, and no more."""
     market = held()
     asked_at_s = []
     for second in range(1, 80):
@@ -245,7 +292,8 @@ def test_an_exit_that_stays_refused_is_asked_for_ever_more_rarely():
     assert [b - a for a, b in pairwise(asked_at_s)] == [1, 2, 4, 8, 16, 16, 16]
     market.tell(PositionChanged(position(exit_open=True)))
     market.tell(PositionChanged(position(exit_failures=1)))
-    assert len(signals_of(market.tell(fall(START_MS + 80_000)))) == 1
+    assert signals_of(market.tell(fall(START_MS + 80_999))) == []
+    assert len(signals_of(market.tell(fall(START_MS + 81_000)))) == 1
 
 
 def test_an_exit_of_which_nothing_is_heard_is_asked_for_again():
