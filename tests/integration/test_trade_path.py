@@ -8,9 +8,15 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from trade_rig import TradeRig, World, a_bot, a_world, an_intent
+from solders.hash import Hash
+from solders.instruction import AccountMeta, Instruction
+from solders.message import Message
+from solders.pubkey import Pubkey
+from solders.transaction import Transaction
+from trade_rig import BONK, TradeRig, World, a_bot, a_world, an_intent
 
 from tradingbot_engine.clock import SystemClock
+from tradingbot_engine.core import steps
 from tradingbot_engine.core.intents import IntentEvent
 from tradingbot_engine.core.proof import prove_expiry
 from tradingbot_engine.core.steps import case_of
@@ -19,6 +25,7 @@ from tradingbot_engine.domain.signals import Purpose, Side
 from tradingbot_engine.errors import Fenced, LedgerUnavailable
 from tradingbot_engine.execution.evidence import EvidenceGatherer
 from tradingbot_engine.execution.live import MarkNotInForce
+from tradingbot_engine.execution.programs import TOKEN, associated_token_account
 from tradingbot_engine.execution.trade import TradeDriver
 from tradingbot_engine.ledger.port import Ledger, Move, Ownership
 from tradingbot_engine.localnet.market.web_api import SwapFaults
@@ -196,6 +203,51 @@ async def test_an_entry_that_preflight_rejects_is_not_sent_into_certain_failure(
         assert S.ABANDONED is record.state
         assert before == rig.cluster.bank.account(rig.wallet.pubkey())
         await exactly_once(rig, record)
+
+
+async def burn(rig: TradeRig, amount: int) -> None:
+    """Destroy tokens of the wallet, as a person at another keyboard might."""
+    owner, mint = rig.wallet.pubkey(), Pubkey.from_string(BONK)
+    accounts = [
+        AccountMeta(associated_token_account(owner, mint), False, True),
+        AccountMeta(mint, False, True),
+        AccountMeta(owner, True, False),
+    ]
+    rpc = Rpc(rig.pool)
+    blockhash = Hash.from_string((await rpc.get_latest_blockhash("confirmed")).result.blockhash)
+    instruction = Instruction(TOKEN, bytes([8]) + amount.to_bytes(8, "little"), accounts)
+    message = Message.new_with_blockhash([instruction], owner, blockhash)
+    transaction = Transaction([rig.wallet], message, blockhash)
+    await rpc.send_transaction(bytes(transaction), skip_preflight=False, preflight_commitment="confirmed")
+    await rig.finalize()
+
+
+async def test_a_position_whose_tokens_are_gone_costs_no_fees_and_says_why(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every node's preflight rejects the sale, so no byte of it is spread: rule E ends it, and its end has a name."""
+    monkeypatch.setattr(steps, "EXIT_MAX_ATTEMPTS", 1)
+    async with a_bot(world, tmp_path) as rig:
+        entry = an_intent("gone")
+        assert (await rig.trade(entry)).state is S.DONE
+        (position,) = await rig.ledger.positions()
+        await burn(rig, position.held)
+        before = rig.cluster.bank.account(rig.wallet.pubkey())
+        sale = an_intent(
+            "gone-exit",
+            strategy="gone",
+            side=Side.SELL,
+            purpose=Purpose.EXIT,
+            position_id=entry.id,
+            amount_in=position.held,
+            reserve_quote=0,
+        )
+        record = await rig.trade(sale)
+        assert (record.state, record.attempt) == (S.ABANDONED, 1)
+        assert record.reason.startswith("PreflightRejected: ")
+        assert "custom program error" in record.reason
+        await exactly_once(rig, record)
+        assert before == rig.cluster.bank.account(rig.wallet.pubkey()), "a fee was paid"
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,8 @@ BACKOFF_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 """How long to wait before a ledger or a quote that was not there is asked again; the last one repeats."""
 MAX_RETRY_AFTER_S = 5.0
 """A swap API may ask for longer, but an intent's age is looked at in between."""
+SLIPPAGE_EXCEEDED = "custom program error: 0x1771"
+"""How a preflight tells program error 6001."""
 HOPELESS_SLOTS = 400
 """So long after its blockhash no node forwards a transaction any more: resending stops, looking goes on."""
 
@@ -71,6 +73,9 @@ class _Course:
     sends: int = 0
     last_send_s: float | None = None
     rejected: bool = False
+    """A node's preflight says that it would fail, and none has said otherwise since."""
+    rejection: str = ""
+    """What the newest preflight said, kept over attempts until one passes."""
     seen_slot: Slot = 0
     failures: int = 0
     unproven: str = ""
@@ -144,6 +149,8 @@ class TradeDriver:
                 case Finished():
                     return record
                 case Abandon(reason):
+                    if course.rejection:
+                        reason = f"PreflightRejected: {reason}: {course.rejection}"
                     record = await self._move(record, ownership, E.ABANDON, reason=reason)
                 case NewAttempt() if self._held():
                     await self._clock.sleep(self._settings.poll_interval_s)
@@ -196,7 +203,7 @@ class TradeDriver:
         if course.attempt != attempt.n:
             course.onto(attempt.n, fresh=False)
         if self._should_send(record, attempt, course):
-            sent = await self._send(attempt, course)
+            sent = await self._send(attempt, course, purpose=record.intent.purpose)
             if sent and record.state is IntentState.SIGNED:
                 return await self._move(record, ownership, E.SEND)
         try:
@@ -214,15 +221,21 @@ class TradeDriver:
         if record.state is IntentState.CONFIRMED or course.seen_slot > attempt.blockhash_slot + HOPELESS_SLOTS:
             return False
         if course.rejected and record.intent.purpose is Purpose.ENTRY:
-            return False  # it would only land to fail, for a fee; rule E ends it. An exit cannot wait that long.
+            return False  # it would only land to fail, for a fee; rule E ends it. An exit asks another node first.
         return resend_is_due(
             now_s=self._clock.monotonic_s(),
             last_send_s=course.last_send_s,
             interval_s=self._settings.resend_interval_s,
         )
 
-    async def _send(self, attempt: Attempt, course: _Course) -> bool:
-        """Hand over the journalled bytes; return whether a node took them. Never a new transaction."""
+    async def _send(self, attempt: Attempt, course: _Course, *, purpose: Purpose) -> bool:
+        """
+        Hand over the journalled bytes; return whether a node took them. Never a new transaction.
+
+        Bytes that a preflight rejected pass another node's preflight or go nowhere: they would land to fail, for a fee. An
+        exit that only the price is against is sent all the same: the price may come back, and if not it fails within
+        seconds, so that the next one may give way further, where rule E would take minutes.
+        """
         first = course.fresh and course.sends == 0
         if first and self._on_send is not None:
             self._on_send(attempt)
@@ -230,10 +243,12 @@ class TradeDriver:
         course.sends += 1
         crashpoint.reached("send:before")
         try:
-            await self._executor.send(attempt, first=first)
+            await self._executor.send(attempt, first=first or course.rejected)
+            course.rejected, course.rejection = False, ""
         except SendRejected as error:
             _log.info("a node rejects the transaction", intent=attempt.intent_id, error=str(error))
-            course.rejected = True
+            course.rejected = purpose is Purpose.ENTRY or SLIPPAGE_EXCEEDED not in str(error)
+            course.rejection = str(error)
             return False
         except TemporaryError as error:
             _log.info("send: outcome unknown", intent=attempt.intent_id, error=str(error))

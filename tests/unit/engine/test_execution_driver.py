@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from mutants.scripted_chain import GENESIS
-from mutants.stage import Stage, an_order, open_stage
+from mutants.stage import ScriptedExecutor, Stage, an_exit, an_order, open_stage
 
-from tradingbot_engine.domain.intents import IntentRecord, IntentState
+from tradingbot_engine.core import steps
+from tradingbot_engine.domain.intents import Attempt, IntentRecord, IntentState
 from tradingbot_engine.errors import LedgerUnavailable
+from tradingbot_engine.execution.port import SendRejected
 from tradingbot_engine.execution.trade import TradeDriver
 from tradingbot_engine.ledger.port import Ledger, Move, Ownership
 
@@ -175,3 +177,59 @@ async def test_a_ledger_that_goes_away_is_told_once_a_streak(stage: Stage) -> No
     stage.driver = driver_of(stage, ledger=Away(stage.ledger, refusals=3), on_ledger_away=told.append)
     assert (await stage.drive(record, ownership)).state is S.DONE
     assert told == [f"locked at {event}" for event in ("SIGN", "SEND", "CONFIRM", "FINALIZE")]
+
+
+# --- bytes that a preflight rejects
+NO_TOKENS = "Preflight: Error processing Instruction 3: custom program error: 0x1"
+SLIPPAGE = "Preflight: Error processing Instruction 3: custom program error: 0x1771"
+
+
+class Judged(ScriptedExecutor):
+    """Every preflight says `verdict` until `rejections` of them have; what is sent without one is taken as it is."""
+
+    verdict, rejections, without = NO_TOKENS, 10**9, 0
+
+    async def send(self, attempt: Attempt, *, first: bool) -> None:
+        if first and self.rejections:
+            self.rejections -= 1
+            raise SendRejected(self.verdict)
+        self.without += not first
+        await super().send(attempt, first=first)
+
+
+async def exit_with(stage: Stage, executor: Judged) -> IntentRecord:
+    """Buy, then sell with an executor whose nodes judge."""
+    ownership = await stage.take("only")
+    assert (await stage.drive(await stage.claim(ownership, an_order("e")), ownership)).state is S.DONE
+    record = await stage.claim(ownership, an_exit("a", "e"))
+    stage.driver = driver_of(stage, executor=executor)
+    return await stage.drive(record, ownership)
+
+
+async def test_an_exit_that_every_preflight_rejects_is_never_sent(stage: Stage) -> None:
+    """It would land to fail, for a fee, again and again; its end names what the nodes said."""
+    executor = Judged(stage.pool, stage.settings)
+    stage.acts = []
+    last = await exit_with(stage, executor)
+    assert (last.state, last.attempt) == (S.ABANDONED, steps.EXIT_MAX_ATTEMPTS)
+    assert last.reason == f"PreflightRejected: AttemptsExhausted: {NO_TOKENS}"
+    assert {s.split("-")[0] for s in stage.chain.handed} == {"eeeeeeee"}, "it left nevertheless"
+    assert executor.without == 0
+
+
+async def test_an_exit_that_one_node_rejects_goes_out_by_the_next_that_does_not(stage: Stage) -> None:
+    """One node's opinion (it may lag, or sit on a dead fork) must not keep a position open."""
+    executor = Judged(stage.pool, stage.settings)
+    executor.rejections = 2
+    last = await exit_with(stage, executor)
+    assert (last.state, last.attempt, last.reason) == (S.DONE, 1, "")
+    assert not await stage.verdict()
+
+
+async def test_an_exit_that_only_the_price_is_against_is_sent_all_the_same(stage: Stage) -> None:
+    """6001: it fails within seconds, and the next exit gives way further; rule E would take minutes."""
+    executor = Judged(stage.pool, stage.settings)
+    executor.verdict = SLIPPAGE
+    last = await exit_with(stage, executor)
+    assert (last.state, last.attempt) == (S.DONE, 1)
+    assert executor.without
