@@ -9,7 +9,7 @@ reaches. Any error on the way is no evidence: *unknown*, never *expired*. Whethe
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tradingbot_engine.core.proof import (
     STATUS_CACHE_SLOTS,
@@ -82,8 +82,10 @@ class EvidenceGatherer:
         answer = await self._ask(rpc, signature, witness, history=history)
         if history != (answer.context_slot - case.blockhash_slot > STATUS_CACHE_SLOTS):
             answer = await self._ask(rpc, signature, witness, history=not history)  # the window closed meanwhile
-        node = NodeRange(provider, await rpc.get_first_available_block(), await rpc.get_genesis_hash())
-        return ExpiryEvidence(height=height, answer=answer, node=node)
+        # Two names for one provider are one voice, however often it is configured.
+        voice = self._rpc.pool.independent(provider)
+        node = NodeRange(voice, await rpc.get_first_available_block(), await rpc.get_genesis_hash())
+        return ExpiryEvidence(height=height, answer=replace(answer, provider=voice), node=node)
 
     async def _height(self, rpc: Rpc) -> HeightReading:
         info = (await rpc.get_epoch_info("finalized")).result

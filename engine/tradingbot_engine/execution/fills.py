@@ -8,6 +8,7 @@ from tradingbot_engine.domain.intents import Attempt, Fill, OrderIntent
 from tradingbot_engine.domain.signals import Side
 from tradingbot_engine.domain.units import Address, Mint
 from tradingbot_engine.execution.wallet_change import FillUnbalanced, WalletChange, read_change
+from tradingbot_engine.rpc.wire import MAX_COUNT
 
 
 def fill_of(
@@ -25,13 +26,15 @@ def fill_of(
     Raises:
         FillUnbalanced: The transaction is another one, does not add up, or is not the swap that the intent asked for.
     """
-    signature = transaction.get("transaction", {}).get("signatures", [None])[0]
+    signature = _first_signature(transaction)
     if signature != attempt.signature:
-        raise FillUnbalanced(f"asked for {attempt.signature}, got {signature}")
+        raise FillUnbalanced(f"asked for {attempt.signature}, got {str(signature)[:100]}")
     change = read_change(transaction, wallet=wallet, intent_id=intent.id)
     base, quote = change.of(intent.mint), change.of(quote_mint)
     if not change.failed:
         _check_direction(intent, change, base=base, quote=quote, quote_mint=quote_mint)
+    if not all(abs(value) <= MAX_COUNT for value in (base, quote, change.lamports, change.rent, change.slot)):
+        raise FillUnbalanced("amounts beyond what any account can hold")
     return Fill(
         intent_id=intent.id,
         attempt=attempt.n,
@@ -48,6 +51,13 @@ def fill_of(
         rent_lamports=change.rent,
         finalized=finalized,
     )
+
+
+def _first_signature(transaction: dict[str, Any]) -> Any:
+    try:
+        return transaction["transaction"]["signatures"][0]
+    except (KeyError, IndexError, TypeError):
+        return None
 
 
 def _check_direction(intent: OrderIntent, change: WalletChange, *, base: int, quote: int, quote_mint: Mint) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import structlog
 from solders.address_lookup_table_account import AddressLookupTableAccount
@@ -35,13 +36,14 @@ from tradingbot_engine.errors import PermanentError, TemporaryError
 from tradingbot_engine.execution.build import assemble, build_message
 from tradingbot_engine.execution.evidence import EvidenceGatherer
 from tradingbot_engine.execution.fills import fill_of
-from tradingbot_engine.execution.limits import check_quote
+from tradingbot_engine.execution.limits import check_fair, check_quote
 from tradingbot_engine.execution.plan import SwapPlan, check_plan
 from tradingbot_engine.execution.port import Quote, Reading, SendRejected, TransactionTooLarge
 from tradingbot_engine.execution.programs import swap_programs
 from tradingbot_engine.execution.signer import KeyUnusable, Signer
 from tradingbot_engine.execution.swap import SwapApi
 from tradingbot_engine.execution.tables import LookupTables
+from tradingbot_engine.execution.wallet_change import FillUnbalanced
 from tradingbot_engine.rpc.decode import Blockhash
 from tradingbot_engine.rpc.errors import AlreadyProcessed, PreflightFailed, RequestInvalid, RpcError, RpcUnavailable
 from tradingbot_engine.rpc.methods import Rpc
@@ -50,10 +52,14 @@ from tradingbot_engine.settings import EngineSettings
 
 _log = structlog.get_logger(__name__)
 
+QUOTE_DECIMALS: Mapping[Mint, int] = {SOL_MINT: 9, USDC_MINT: 6}
 VALID_SLOTS = 150
 """A block height grows at most as fast as the slot: before this many slots after the blockhash nothing can have expired."""
 FEWER_ACCOUNTS = (32, 20)
 """What `maxAccounts` is lowered to, in turn, when a transaction is too large."""
+WORDS_OF_ONE = 3
+"""How often the only provider there is must say that a fill does not add up before it is believed."""
+BETWEEN_WORDS_S = 1.0
 LAMPORTS_PER_MICRO_USDC = 100
 """A bound, not a price: taking SOL at 10 dollars overstates what an amount of USDC is worth in lamports, so doubts sooner."""
 
@@ -88,7 +94,25 @@ async def _put_away(task: asyncio.Task[Blockhash]) -> None:
 class LiveExecutor:
     """Trades for real. See `execution.port.Executor` for what each method promises and raises."""
 
-    def __init__(self, *, swap: SwapApi, rpc: RpcPool, signer: Signer, settings: EngineSettings, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        swap: SwapApi,
+        rpc: RpcPool,
+        signer: Signer,
+        settings: EngineSettings,
+        clock: Clock,
+        decimals: Mapping[Mint, int] | None = None,
+        fair_price: Callable[[Mint], float | None] | None = None,
+    ) -> None:
+        """
+        Besides its collaborators:
+
+        Args:
+            decimals: Of every token that may be traded, from the chain; with them each quote is measured against the
+                price of the decision (`limits.check_fair`). None: no quote is.
+            fair_price: The feed's current price of a token, in quote currency per token; None while it has no fresh one.
+        """
         if signer.address != settings.wallet.address:
             raise KeyUnusable(f"the signer is for {signer.address}, the wallet is {settings.wallet.address}")
         if settings.execution.mark == "Guard":
@@ -106,6 +130,7 @@ class LiveExecutor:
         self._wallet_key = Pubkey.from_string(self._wallet)
         self._quote_mint: Mint = SOL_MINT if settings.market.quote == "SOL" else USDC_MINT
         self._swap_programs = swap_programs(settings.bot.cluster)
+        self._decimals, self._fair_price = decimals, fair_price
         self._evidence = EvidenceGatherer(self._rpc)
         self._tables = LookupTables(rpc=self._rpc, clock=clock)
         # Each kind of question has its own turns: shared, two kinds could fall into step and always meet the same node.
@@ -124,7 +149,7 @@ class LiveExecutor:
 
     async def _quote(self, intent: OrderIntent, *, max_accounts: int | None) -> Quote:
         input_mint, output_mint = self._mints(intent)
-        return await self._swap.quote(
+        quote = await self._swap.quote(
             intent_id=intent.id,
             input_mint=input_mint,
             output_mint=output_mint,
@@ -133,6 +158,16 @@ class LiveExecutor:
             taker=self._wallet,
             max_accounts=max_accounts,
         )
+        if self._decimals is not None:
+            check_fair(
+                intent,
+                quote,
+                price_now=None if self._fair_price is None else self._fair_price(intent.mint),
+                base_decimals=self._decimals.get(intent.mint),
+                quote_decimals=QUOTE_DECIMALS[self._quote_mint],
+                max_price_impact_bps=self._execution.max_price_impact_bps,
+            )
+        return quote
 
     async def prepare(self, record: IntentRecord, quote: Quote, *, epoch: Epoch, now_ms: UnixMs) -> Attempt:
         intent = record.intent
@@ -253,7 +288,7 @@ class LiveExecutor:
             alone = prove_expiry(replace(case, providers_needed=1), [piece])
             if alone is IntentEvent.EXPIRE:
                 pieces.append(piece)
-                if len(pieces) == needed:
+                if len({said.answer.provider for said in pieces}) == needed:
                     break
             elif isinstance(alone, Unproven):
                 _log.debug("no proof of expiry", provider=name, reason=alone.reason, signature=attempt.signature)
@@ -280,25 +315,41 @@ class LiveExecutor:
     async def fill(self, record: IntentRecord, *, finalized: bool) -> Fill | None:
         attempt = record.current
         assert attempt is not None, "only a signed intent can be filled"
-        commitment: Commitment = "finalized" if finalized else "confirmed"
-        shown = None
-        for name in self._in_turn(self._fills):
+        names = self._in_turn(self._fills)
+        alone = len({self._pool.independent(name) for name in self._pool.names}) == 1
+        doubts: dict[str, set[str]] = {}
+        for turn, name in enumerate(names * (WORDS_OF_ONE if alone else 1)):
+            if alone and turn:
+                await self._clock.sleep(BETWEEN_WORDS_S)
+            shown = await self._shown(name, attempt, "finalized" if finalized else "confirmed")
+            if shown is None:
+                continue
             try:
-                shown = (await self._rpc.pinned(name).get_transaction(attempt.signature, commitment)).result
-            except RpcError as error:
-                _log.debug("transaction not read", provider=name, error=str(error))
-            if shown is not None:
-                break
-        if shown is None:
+                return fill_of(
+                    shown,
+                    intent=record.intent,
+                    attempt=attempt,
+                    wallet=self._wallet,
+                    quote_mint=self._quote_mint,
+                    finalized=finalized,
+                )
+            except FillUnbalanced as error:
+                # One node may be broken or lie: it ends trading only if another one, or it alone again and again, agrees.
+                _log.warning("a trade as this node shows it does not add up", provider=name, error=str(error))
+                voices = doubts.setdefault(str(error), set())
+                voices.add(str(turn) if alone else self._pool.independent(name))
+                if len(voices) >= (WORDS_OF_ONE if alone else 2):
+                    raise
+        return None
+
+    async def _shown(self, provider: str, attempt: Attempt, commitment: Commitment) -> dict[str, Any] | None:
+        """Return what `provider` shows of the attempt; without its effects it is as good as not shown."""
+        try:
+            shown = (await self._rpc.pinned(provider).get_transaction(attempt.signature, commitment)).result
+        except RpcError as error:
+            _log.debug("transaction not read", provider=provider, error=str(error))
             return None
-        return fill_of(
-            shown,
-            intent=record.intent,
-            attempt=attempt,
-            wallet=self._wallet,
-            quote_mint=self._quote_mint,
-            finalized=finalized,
-        )
+        return None if shown is None or shown.get("meta") is None else shown
 
     async def _first(self, names: list[str], ask: Callable[..., Awaitable[StatusAnswer]]) -> StatusAnswer:
         """Return the first answer that any of the providers gives."""

@@ -21,7 +21,7 @@ from tradingbot_engine.domain.units import BPS_ONE, Address, Bps, IntentId, Lamp
 from tradingbot_engine.execution.plan import SwapPlan, read_plan
 from tradingbot_engine.execution.port import Quote, QuoteRefused, QuoteUnavailable
 from tradingbot_engine.rpc.errors import MAX_COOL_OFF_S, retry_after_s
-from tradingbot_engine.rpc.wire import new_session, read_bounded
+from tradingbot_engine.rpc.wire import is_count, new_session, read_bounded
 from tradingbot_engine.settings import SwapSettings
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
@@ -206,7 +206,7 @@ def read_quote(
     if isinstance(fee, dict) and str(fee.get("amount", "0")) != "0":
         raise QuoteRefused("PlatformFee: the quote takes a fee that was not agreed to")
     slot = body.get("contextSlot", 0)
-    if isinstance(slot, bool) or not isinstance(slot, int) or slot < 0:
+    if not is_count(slot):
         raise QuoteUnavailable("contextSlot is no slot")
     return Quote(
         intent_id=intent_id,
@@ -223,7 +223,10 @@ def _digits(body: dict[str, Any], name: str) -> int:
     text = body.get(name)
     if not isinstance(text, str) or not text.isascii() or not text.isdigit() or len(text) > 20:
         raise QuoteUnavailable(f"{name} is no amount")
-    return int(text)
+    amount = int(text)
+    if not is_count(amount):
+        raise QuoteUnavailable(f"{name} is larger than any amount that can be booked")
+    return amount
 
 
 def _impact_bps(value: Any) -> Bps:

@@ -22,7 +22,11 @@ LAMPORTS_PER_SIGNATURE: Lamports = 5000
 
 
 class FillUnbalanced(FatalError):
-    """The chain's own numbers do not add up to what we understand of the transaction: do not trade on a wrong fill."""
+    """
+    The chain's own numbers do not add up to what we understand of the transaction: do not trade on a wrong fill.
+
+    From one provider it is that provider's word only; the executor raises it once nothing speaks for another reading.
+    """
 
     reason = "FillUnbalanced"
 
@@ -67,7 +71,7 @@ def read_change(transaction: Mapping[str, Any], *, wallet: Address, intent_id: I
     """
     try:
         return _read(transaction, wallet, intent_id)
-    except (KeyError, IndexError, TypeError, ValueError, struct.error) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, struct.error) as error:
         raise FillUnbalanced(f"unreadable transaction ({type(error).__name__}: {str(error)[:100]})") from error
 
 

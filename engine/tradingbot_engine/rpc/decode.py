@@ -11,6 +11,7 @@ import orjson
 from tradingbot_engine.core.proof import Commitment, SignatureStatus
 from tradingbot_engine.domain.units import Address, BlockHeight, Lamports, Signature, Slot
 from tradingbot_engine.rpc.pool import MalformedAnswer
+from tradingbot_engine.rpc.wire import is_count
 
 _COMMITMENTS: dict[str, Commitment] = {"processed": "processed", "confirmed": "confirmed", "finalized": "finalized"}
 
@@ -63,8 +64,8 @@ class AddressSignature:
 
 
 def integer(value: Any) -> int:
-    """Return a non-negative integer."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    """Return a non-negative integer that fits the 63 bits that ledgers have for it."""
+    if not is_count(value):
         raise MalformedAnswer("not a count")
     return value
 
@@ -158,11 +159,13 @@ def block_signatures(slot: Slot, value: Any) -> BlockSignatures | None:
 def address_signature(value: Any) -> AddressSignature:
     """Read one row of `getSignaturesForAddress`."""
     inner = mapping(value)
-    memo, at = inner.get("memo"), inner.get("blockTime")
+    memo, at, error = inner.get("memo"), inner.get("blockTime"), inner["err"]
+    if error is not None and not isinstance(error, str | dict):
+        raise MalformedAnswer("err is no transaction error")
     return AddressSignature(
         signature=text(inner["signature"]),
         slot=integer(inner["slot"]),
-        failed=inner["err"] is not None,
+        failed=error is not None,
         memo=None if memo is None else text(memo),
         block_time=None if at is None else integer(at),
     )

@@ -28,7 +28,7 @@ from tradingbot_engine.rpc.errors import (
     RpcUnavailable,
     Verdict,
 )
-from tradingbot_engine.rpc.wire import Result, encode, exchange, fault, new_session
+from tradingbot_engine.rpc.wire import Result, encode, exchange, fault, is_count, new_session
 from tradingbot_engine.settings import EndpointSettings
 
 T = TypeVar("T")
@@ -89,6 +89,10 @@ class RpcPool:
             Endpoint(name=e.name, url=URL(e.url.get_secret_value()), priority=e.priority) for e in endpoints
         )
         self._by_name = {e.name: e for e in self._endpoints}
+        firsts: dict[tuple[str | None, int | None, str], str] = {}
+        self._first_names = {
+            e.name: firsts.setdefault((e.url.host, e.url.port, e.url.path.rstrip("/")), e.name) for e in self._endpoints
+        }
         self._timeout = aiohttp.ClientTimeout(total=request_timeout_s)
         self._max_in_flight = max_in_flight
         self._clock = clock
@@ -117,6 +121,14 @@ class RpcPool:
     def names(self) -> tuple[str, ...]:
         """Names of all providers, in the order of the settings."""
         return tuple(self._by_name)
+
+    def independent(self, name: str) -> str:
+        """
+        Return the first name under which the provider `name` is configured.
+
+        Two names for one host, port and path are one provider: its word does not count twice, whatever key it came under.
+        """
+        return self._first_names[name]
 
     @property
     def in_flight(self) -> int:
@@ -162,7 +174,7 @@ class RpcPool:
             answer = await self.call("getSlot", [{"commitment": "processed"}], provider=name)
         except RpcError:
             return
-        if isinstance(answer.result, int):
+        if is_count(answer.result):
             endpoint.saw(answer.result, self._clock.monotonic_s())
 
     @overload

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import aiohttp
 import orjson
@@ -14,6 +14,9 @@ from tradingbot_engine.rpc.errors import FAULT, TIMEOUT, Verdict, classify
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """A full mainnet block is below 10 MB; nothing that a node says may fill the memory."""
+
+MAX_COUNT = 2**63 - 1
+"""No slot, height or amount of lamports comes near it; what is above would only overflow where it is stored."""
 
 _HEADERS = {"Content-Type": "application/json"}
 
@@ -106,9 +109,14 @@ def _context_slot(value: Any) -> int | None:
         context = value.get("context")
         if isinstance(context, dict):
             slot = context.get("slot")
-            if isinstance(slot, int) and not isinstance(slot, bool) and slot >= 0:
+            if is_count(slot):
                 return slot
     return None
+
+
+def is_count(value: Any) -> TypeGuard[int]:
+    """Return whether it is an integer in [0, 2^63), the most that a ledger can hold."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT
 
 
 def fault(provider: str, message: str) -> Verdict:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from scripted_rpc import Complaint, ScriptedNode, serving
 
 from tradingbot_engine.clock import SystemClock
@@ -160,6 +161,23 @@ async def test_a_node_on_a_dead_fork_lagging_with_holes_or_of_another_chain_prov
 ) -> None:
     """Each check of rule E has a node that it is there for."""
     assert Unproven(reason) == await verdict(node)
+
+
+async def test_one_provider_under_two_names_is_one_provider() -> None:
+    """Another key, or a slash at the end, makes no second witness of the same host and path."""
+    strict = replace(CASE, providers_needed=2)
+    async with serving(ScriptedNode(Node()), ScriptedNode(Node())) as (first, second):
+        url = first.url.get_secret_value()
+        alias = first.model_copy(update={"name": "alias", "url": SecretStr(url + "/?api-key=another")})
+        async with RpcPool((first, alias, second), request_timeout_s=5, max_in_flight=10, clock=SystemClock()) as pool:
+            gatherer = EvidenceGatherer(Rpc(pool))
+            pieces = [
+                await gatherer.expiry("sig", strict, provider=n, context_slot=1237) for n in ("n0", "alias", "n1")
+            ]
+    one, again, two = (p for p in pieces if p is not None)
+    assert Unproven("TooFewProviders") == prove_expiry(strict, [one, again])
+    assert IntentEvent.EXPIRE is prove_expiry(strict, [again, two])
+    assert "sesame" not in repr(pieces)
 
 
 async def test_two_providers_must_agree_where_two_are_asked_for() -> None:

@@ -3,16 +3,22 @@
 import copy
 import gzip
 import json
+from pathlib import Path
 from typing import Any
 
 import based58
 import pytest
-from execution_cases import BONK, INTENT_ID, OWNER, attempt, intent
-from scripted_rpc import RECORDED
+from execution_cases import BONK, INTENT_ID, OWNER, attempt, intent, record
+from execution_cases import WALLET as OWNER_KEY
+from pydantic import SecretStr
+from scripted_rpc import RECORDED, ScriptedNode, serving
 
+from tradingbot_engine.clock import ManualClock
+from tradingbot_engine.domain.intents import IntentState
 from tradingbot_engine.domain.signals import Purpose, Side
 from tradingbot_engine.domain.units import SOL_MINT, USDC_MINT
 from tradingbot_engine.execution.fills import fill_of
+from tradingbot_engine.execution.live import LiveExecutor
 from tradingbot_engine.execution.programs import (
     JITO_TIP_ACCOUNTS,
     SYSTEM,
@@ -20,7 +26,23 @@ from tradingbot_engine.execution.programs import (
     associated_token_account,
     guard_account,
 )
+from tradingbot_engine.execution.signer import KeyFileSigner
+from tradingbot_engine.execution.swap import SwapApi
 from tradingbot_engine.execution.wallet_change import FillUnbalanced, read_change
+from tradingbot_engine.rpc.pool import RpcPool
+from tradingbot_engine.settings import (
+    BotSettings,
+    EndpointSettings,
+    EngineSettings,
+    ExecutionSettings,
+    LedgerSettings,
+    MarketSettings,
+    RpcSettings,
+    StrategySettings,
+    SwapSettings,
+    TokenSettings,
+    WalletSettings,
+)
 
 TRANSCRIPTS = RECORDED / "fixtures" / "solana_http_transcripts.jsonl.gz"
 BODIES = RECORDED / "fixtures" / "solana_rpc_bodies.jsonl.gz"
@@ -188,6 +210,125 @@ def test_a_swap_that_is_not_the_intents_is_no_fill() -> None:
         fill(bought(spent=1_000_000_001))
     with pytest.raises(FillUnbalanced):
         fill(bought(), side=Side.SELL, amount_in=5_000_000)
+
+
+def spoiled(**meta: Any) -> dict[str, Any]:
+    body = bought().json()
+    body["meta"].update(meta)
+    return body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {**bought().json(), "meta": None},
+        {**bought().json(), "transaction": None},
+        {**bought().json(), "transaction": {"signatures": [], "message": None}},
+        {**bought().json(), "slot": 2**63},
+        {**bought().json(), "slot": None},
+        spoiled(preBalances=None),
+        spoiled(preTokenBalances=[None]),
+        spoiled(postTokenBalances=[{"accountIndex": 2, "mint": BONK, "owner": WALLET, "uiTokenAmount": None}]),
+    ],
+)
+def test_what_cannot_be_read_is_no_fill_and_no_crash(body: dict[str, Any]) -> None:
+    """An answer of another shape is named as such, so that another node can be asked; nor may it overflow the ledger."""
+    with pytest.raises(FillUnbalanced):
+        fill(body)
+
+
+def test_an_amount_that_no_ledger_can_hold_is_no_fill() -> None:
+    """2^63 base units of a token would overflow where they are stored."""
+    with pytest.raises(FillUnbalanced, match="beyond"):
+        fill(bought(got=2**63))
+
+
+class Impatient(ManualClock):
+    """Time passes at once."""
+
+    async def sleep(self, seconds: float) -> None:
+        await self.advance(seconds)
+
+
+class Witnesses(list[Any]):
+    """What each node shows of the one transaction, call by call; the last answer repeats."""
+
+    def nodes(self) -> list[ScriptedNode]:
+        def node(answers: list[Any]) -> ScriptedNode:
+            left = list(answers)
+            return ScriptedNode(lambda method, params: left.pop(0) if len(left) > 1 else left[0])
+
+        return [node(answers) for answers in self]
+
+
+async def fill_from(*shown: list[Any], same_address: bool = False) -> Any:
+    """Return what the live executor makes of nodes that show these transactions."""
+    signed = record(IntentState.SUBMITTED, 1)
+    clock = Impatient()
+    async with serving(*Witnesses(shown).nodes()) as endpoints:
+        if same_address:
+            (only,) = endpoints
+            again = SecretStr(only.url.get_secret_value() + "/?api-key=another")
+            endpoints = (only, EndpointSettings(name="alias", url=again, priority=1))
+        settings = EngineSettings(
+            bot=BotSettings(name="rig", mode="Live", cluster="localnet"),
+            wallet=WalletSettings(address=WALLET, key_file=Path("unused")),
+            rpc=RpcSettings(endpoints=endpoints, request_timeout_s=1.0),
+            market=MarketSettings(tokens=(TokenSettings(mint=BONK),)),
+            strategies=(StrategySettings(name="m", type="momentum_5m"),),
+            execution=ExecutionSettings(swap=SwapSettings(base_url="http://127.0.0.1:9")),
+            ledger=LedgerSettings(sqlite_path=Path("unused.sqlite")),
+        )
+        async with RpcPool(endpoints, request_timeout_s=1.0, max_in_flight=10, clock=clock) as pool:
+            executor = LiveExecutor(
+                swap=SwapApi(settings.execution.swap, clock=clock),
+                rpc=pool,
+                signer=KeyFileSigner(OWNER_KEY),
+                settings=settings,
+                clock=clock,
+            )
+            return await executor.fill(signed, finalized=True)
+
+
+GOOD = bought().json()
+NO_META = {**GOOD, "meta": None}
+LIES = spoiled(fee=15_001)
+OTHER_LIES = spoiled(fee=15_002)
+
+
+@pytest.mark.parametrize("bad", [NO_META, LIES, {**GOOD, "transaction": {"signatures": ["another"]}}, {"slot": 1}])
+@pytest.mark.parametrize("first", [True, False])
+async def test_one_node_that_shows_a_trade_wrongly_is_passed_over(bad: Any, first: bool) -> None:
+    """The next provider is asked; a single node's nonsense must not end trading."""
+    got = await fill_from(*([[bad], [GOOD]] if first else [[GOOD], [bad]]))
+    assert (got.base_delta, got.quote_delta) == (5_000_000, -1_000_000_000)
+
+
+async def test_nodes_that_disagree_about_what_is_wrong_leave_the_fill_unknown() -> None:
+    """Unknown means: look again later."""
+    assert await fill_from([LIES], [OTHER_LIES]) is None
+    assert await fill_from([LIES], [None]) is None
+    assert await fill_from([NO_META], [NO_META]) is None
+
+
+async def test_two_providers_that_agree_on_an_unbalanced_trade_end_trading() -> None:
+    """Then it is the chain that we do not understand."""
+    with pytest.raises(FillUnbalanced, match="vanished"):
+        await fill_from([LIES], [OTHER_LIES], [LIES])
+
+
+async def test_one_provider_under_two_names_does_not_agree_with_itself() -> None:
+    """Its second word is a repetition; it takes the only provider three to be believed."""
+    got = await fill_from([LIES, LIES, GOOD], same_address=True)
+    assert got.base_delta == 5_000_000
+
+
+async def test_the_only_provider_is_believed_once_it_repeats_itself() -> None:
+    """Nobody else can be asked: it may correct itself twice."""
+    assert (await fill_from([LIES, LIES, GOOD])).base_delta == 5_000_000
+    with pytest.raises(FillUnbalanced, match="vanished"):
+        await fill_from([LIES])
 
 
 def transcript(index: int) -> dict[str, Any]:

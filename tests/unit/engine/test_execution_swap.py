@@ -12,9 +12,9 @@ from pydantic import SecretStr
 from scripted_rpc import RECORDED
 
 from tradingbot_engine.clock import ManualClock
-from tradingbot_engine.domain.signals import Purpose
+from tradingbot_engine.domain.signals import Purpose, Side
 from tradingbot_engine.domain.units import SOL_MINT
-from tradingbot_engine.execution.limits import check_quote
+from tradingbot_engine.execution.limits import check_fair, check_quote
 from tradingbot_engine.execution.port import Quote, QuoteRefused, QuoteUnavailable
 from tradingbot_engine.execution.swap import SwapApi, read_quote
 from tradingbot_engine.settings import SwapSettings
@@ -131,6 +131,9 @@ async def test_an_impact_that_is_not_stated_is_measured() -> None:
         {"inAmount": 1000000000},
         {"outAmount": "0"},
         {"outAmount": "-5"},
+        {"outAmount": str(2**63), "otherAmountThreshold": str(2**63)},
+        {"outAmount": "9" * 20, "otherAmountThreshold": "9" * 20},
+        {"contextSlot": 2**63},
         {"outAmount": "5e6"},
         {"outAmount": None},
         {"otherAmountThreshold": "4949999"},
@@ -267,3 +270,52 @@ def test_recorded_quotes_of_jupiter_are_understood() -> None:
         assert int(body["outAmount"]) == got.amount_out
         read += 1
     assert read == 4
+
+
+def fair(amount_out: int, *, price_now: float | None = None, decimals: int | None = 5, **intended: Any) -> None:
+    """Measure an offer for an intent decided at 2e-6 SOL a token of 5 decimals, where 1 SOL buys 50,000,000,000 units."""
+    meant = intent(**{"price": 2e-6, "max_slippage_bps": 100, **intended})
+    offer = Quote(meant.id, meant.amount_in, amount_out, amount_out, 0, 0, {})
+    check_fair(meant, offer, price_now=price_now, base_decimals=decimals, quote_decimals=9, max_price_impact_bps=100)
+
+
+SALE = {"side": Side.SELL, "purpose": Purpose.EXIT, "amount_in": 50_000_000_000}
+
+
+def test_an_entry_far_below_the_markets_price_is_refused_whatever_the_quote_says_of_itself() -> None:
+    """Slippage and impact limit are all that an entry may lose; the refusal says what was expected and offered."""
+    fair(50_000_000_000)
+    fair(80_000_000_000)
+    fair(49_000_000_000)
+    with pytest.raises(QuoteRefused, match=r"PriceUnfair: 48999000000 offered, 48999999951 expected"):
+        fair(48_999_000_000)
+    with pytest.raises(QuoteRefused, match="PriceUnfair"):
+        fair(500_000_000)
+    with pytest.raises(QuoteRefused, match="PriceUnfair"):
+        fair(500_000_000, price_now=2e-4)  # an entry is measured by its own decision
+
+
+def test_an_exit_is_measured_by_the_price_now_so_that_a_stop_loss_gets_out_of_a_falling_market() -> None:
+    """Sold at 2e-6 it would bring 1 SOL; the market has halved since."""
+    fair(790_000_000, **SALE)
+    fair(400_000_000, price_now=1e-6, **SALE)
+    with pytest.raises(QuoteRefused, match="PriceUnfair"):
+        fair(400_000_000, **SALE)
+    with pytest.raises(QuoteRefused, match="PriceUnfair"):
+        fair(10_000_000, price_now=1e-6, **SALE)
+    fair(790_000_000, price_now=1.0, **SALE)  # a feed that errs upwards holds nobody back
+
+
+def test_each_failed_exit_may_lose_more_but_never_nine_tenths() -> None:
+    """The intent's own slippage escalates, and the bound with it."""
+    fair(650_000_000, **{**SALE, "max_slippage_bps": 1500})
+    with pytest.raises(QuoteRefused, match="PriceUnfair"):
+        fair(99_000_000, **{**SALE, "max_slippage_bps": 9900})
+
+
+def test_what_cannot_be_measured_is_not_bought_but_can_be_sold() -> None:
+    """Unknown decimals or no price: nothing to compare with."""
+    for unknown in ({"decimals": None}, {"price": 0.0}, {"price": float("nan")}):
+        with pytest.raises(QuoteRefused, match="PriceUnknown"):
+            fair(50_000_000_000, **unknown)
+        fair(1, **{**SALE, **unknown})

@@ -301,6 +301,34 @@ async def test_a_malformed_result_blames_the_node_and_asks_the_next() -> None:
             assert (answer.result, answer.provider) == (5, "n1"), lie
 
 
+async def test_numbers_that_no_ledger_can_hold_are_malformed_and_move_nothing() -> None:
+    """A slot or height of 2^63 would overflow where it is stored, and make every other node seem to lag."""
+    huge = 2**63
+    liar = ScriptedNode(lambda method, params: huge if method == "getSlot" else at_slot(huge, {"lamports": 1}))
+    honest = ScriptedNode(lambda method, params: 7 if method == "getSlot" else at_slot(7, 5))
+    async with pool_over(liar, honest) as pool:
+        rpc = Rpc(pool)
+        await pool.probe()
+        assert [e.slot for e in pool.endpoints()] == [0, 7]
+        assert await rpc.get_slot() == 7
+        assert (await rpc.get_balance("k")).result == 5
+        with pytest.raises(RpcError, match="malformed"):
+            await rpc.pinned("n0").get_slot()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"memo": 5}, {"slot": -1}, {"slot": 2**63}, {"err": 7}, {"signature": None}, {"blockTime": "now"}]
+)
+async def test_rows_of_an_address_history_are_read_strictly(changes: dict[str, Any]) -> None:
+    """A memo is a text or null, an error an object or a name; anything else blames the node."""
+    row = {"signature": "s", "slot": 9, "err": None, "memo": "[36] tb1:ab", "blockTime": 5}
+    async with pool_over(answers([{**row, **changes}]), answers([row])) as pool:
+        answer = await Rpc(pool).get_signatures_for_address("k")
+    assert answer.provider == "n1"
+    (got,) = answer.result
+    assert (got.signature, got.slot, got.memo, got.failed) == ("s", 9, "[36] tb1:ab", False)
+
+
 async def test_a_node_that_lags_far_behind_is_asked_last_and_shown_as_unhealthy() -> None:
     """Health is slot progress, not HTTP 200."""
     old, fresh = answers(1000), answers(2000)
