@@ -38,6 +38,8 @@ class Endpoint:
     in_flight: int = 0
     disabled: str = ""
     """Why it is not asked any more; empty if it is."""
+    wrong_chain: bool = False
+    """Whether that is because it serves another chain."""
     cool_until_s: float = 0.0
     suspect_until_s: float = 0.0
     slot: Slot = 0
@@ -45,6 +47,8 @@ class Endpoint:
     latency_ms: float = 0.0
     error: str = ""
     """The last complaint; empty once it answers again."""
+    on_our_chain: bool = False
+    """Its genesis hash was compared since the pool was told one, and since it was last away."""
 
     def usable(self, now_s: float) -> bool:
         """Return whether it may be asked at all."""
@@ -77,6 +81,7 @@ class Endpoint:
         """Note a fault."""
         self.faults += 1
         self.faults_in_a_row += 1
+        self.on_our_chain = False  # who answers under this name when it is back may be somebody else
         self.error = error
         self.suspect_until_s = now_s + min(MAX_SUSPECT_S, SUSPECT_S * self.faults_in_a_row)
 

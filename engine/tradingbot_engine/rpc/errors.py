@@ -77,6 +77,10 @@ class MethodUnsupported(RpcError, PermanentError):
     """No endpoint serves this method."""
 
 
+class WrongChain(RpcError, PermanentError):
+    """The endpoint serves another chain than the one that is traded on: it is never asked again."""
+
+
 class ChainRefused(RpcError, PermanentError):
     """The chain's state does not allow the question."""
 
@@ -161,6 +165,9 @@ TABLE: tuple[Row, ...] = (
 
 FAULT = Row("EndpointFault", Next.BLAME, RpcUnavailable)
 """Everything else: 5xx, HTML, -32603, -32700, a code that nobody knows, an answer that is no answer."""
+
+WRONG_GENESIS = Row("WrongGenesis", Next.DISABLE, WrongChain)
+"""What the pool finds out itself: see `RpcPool.expect_genesis`."""
 
 TIMEOUT = Row("Timeout", Next.BLAME, RpcTimeout)
 

@@ -21,12 +21,14 @@ from tradingbot_engine.clock import Clock
 from tradingbot_engine.domain.units import Slot
 from tradingbot_engine.rpc.endpoint import Endpoint, EndpointStatus
 from tradingbot_engine.rpc.errors import (
+    WRONG_GENESIS,
     Next,
     RpcCredential,
     RpcError,
     RpcThrottled,
     RpcUnavailable,
     Verdict,
+    WrongChain,
 )
 from tradingbot_engine.rpc.wire import Result, encode, exchange, fault, is_count, new_session
 from tradingbot_engine.settings import EndpointSettings
@@ -93,6 +95,8 @@ class RpcPool:
         self._first_names = {
             e.name: firsts.setdefault((e.url.host, e.url.port, e.url.path.rstrip("/")), e.name) for e in self._endpoints
         }
+        self._genesis_hash: str | None = None
+        self._checks: dict[str, asyncio.Task[Verdict | None]] = {}
         self._timeout = aiohttp.ClientTimeout(total=request_timeout_s)
         self._max_in_flight = max_in_flight
         self._clock = clock
@@ -113,6 +117,8 @@ class RpcPool:
     async def close(self) -> None:
         """Let go of the connections; a session that was given from outside stays open."""
         self._closed = True
+        for check in self._checks.values():
+            check.cancel()
         if self._owns_session and self._session is not None:
             await self._session.close()
             self._session = None
@@ -129,6 +135,17 @@ class RpcPool:
         Two names for one host, port and path are one provider: its word does not count twice, whatever key it came under.
         """
         return self._first_names[name]
+
+    def expect_genesis(self, genesis_hash: str) -> None:
+        """
+        From now on ask only endpoints that serve the chain with this genesis hash.
+
+        Each is asked for its own before its first use after this call, and again after it was away. One on another chain
+        is disabled, with a WrongGenesis in `endpoints()`; when no other is left, calls raise `WrongChain`.
+        """
+        self._genesis_hash = genesis_hash
+        for endpoint in self._endpoints:
+            endpoint.on_our_chain = False
 
     @property
     def in_flight(self) -> int:
@@ -242,13 +259,47 @@ class RpcPool:
                 step = self._advance(errand, None, None, 0.0)
                 continue
             began = self._clock.monotonic_s()
-            outcome = await self._ask(step, method, params, timeout)
+            unfit = await self._chain_of(step) if self._unchecked(step, method) else None
+            outcome = unfit or await self._ask(step, method, params, timeout)
             if decode is not None and type(outcome) is Result:
                 try:
                     outcome = Result(decode(outcome.value), outcome.context_slot)
                 except (MalformedAnswer, KeyError, TypeError, ValueError, IndexError) as error:
                     outcome = fault(step.name, f"malformed answer to {method} ({type(error).__name__})")
             step = self._advance(errand, step, outcome, began)
+
+    # --- is it our chain?
+    def _unchecked(self, endpoint: Endpoint, method: str) -> bool:
+        return self._genesis_hash is not None and not endpoint.on_our_chain and method != "getGenesisHash"
+
+    async def _chain_of(self, endpoint: Endpoint) -> Verdict | None:
+        """Find out whether `endpoint` serves our chain, once for all who want to know; None if it does."""
+        check = self._checks.get(endpoint.name)
+        if check is None:
+            check = asyncio.create_task(self._check_chain(endpoint))
+            self._checks[endpoint.name] = check
+            check.add_done_callback(lambda _: self._checks.pop(endpoint.name, None))
+        try:
+            return await asyncio.shield(check)  # whoever gives up does not take the answer from the others
+        except asyncio.CancelledError:
+            if check.cancelled() and self._closed:
+                raise RpcUnavailable("the pool is closed") from None
+            raise
+
+    async def _check_chain(self, endpoint: Endpoint) -> Verdict | None:
+        expected = self._genesis_hash
+        outcome = await self._ask(endpoint, "getGenesisHash", (), self._timeout)
+        if type(outcome) is not Result:
+            assert isinstance(outcome, Verdict)
+            return outcome if outcome.row.next is not Next.SURFACE else fault(endpoint.name, "no genesis hash")
+        if not isinstance(outcome.value, str):
+            return fault(endpoint.name, "malformed answer to getGenesisHash")
+        if outcome.value != expected:
+            served = outcome.value[:64]
+            error = WrongChain(f"WrongGenesis: it serves {served}, not {expected}", provider=endpoint.name)
+            return Verdict(WRONG_GENESIS, error)
+        endpoint.on_our_chain = expected == self._genesis_hash
+        return None
 
     async def _ask(
         self, endpoint: Endpoint, method: str, params: Sequence[Any], timeout: aiohttp.ClientTimeout
@@ -342,7 +393,7 @@ class RpcPool:
         text = str(verdict.error)
         match verdict.row.next:
             case Next.DISABLE:
-                endpoint.disabled = text
+                endpoint.disabled, endpoint.wrong_chain = text, isinstance(verdict.error, WrongChain)
             case Next.COOL:
                 endpoint.cool(text, now + verdict.cool_off_s)
             case Next.BLAME:
@@ -358,13 +409,17 @@ class RpcPool:
             return RpcThrottled(f"cooling off for {first.cool_until_s - now:.1f} s", provider=first.name)
         disabled = [e for e in self._endpoints if e.disabled]
         if disabled and len(disabled) == len(self._endpoints):
+            if any(e.wrong_chain for e in disabled):
+                return WrongChain(f"no endpoint is left: {'; '.join(e.disabled for e in disabled)}")
             return RpcCredential("every endpoint refuses our credentials")
         return RpcUnavailable("no endpoint may be asked")
 
 
 def _worse(old: RpcError | None, new: RpcError) -> RpcError:
     """Return the complaint that says more about the question: a node's own answer outranks a node that gave none."""
-    if old is None or (_silent(old) and not _silent(new)):
+    if isinstance(new, WrongChain) and old is not None:
+        return old  # somebody else's chain says nothing about ours: the rest may only be away
+    if old is None or isinstance(old, WrongChain) or (_silent(old) and not _silent(new)):
         return new
     return old if _silent(new) and not _silent(old) else new
 
