@@ -28,7 +28,7 @@ from tradingbot_engine.desk import Desk
 from tradingbot_engine.domain.events import Event, RiskChanged
 from tradingbot_engine.domain.portfolio import RiskState
 from tradingbot_engine.domain.tokens import Token
-from tradingbot_engine.domain.units import SOL_MINT, USDC_MINT
+from tradingbot_engine.domain.units import SOL_MINT, USDC_MINT, Mint
 from tradingbot_engine.errors import EngineError, PermanentError, WalletEmpty, WrongGenesis
 from tradingbot_engine.execution.live import LiveExecutor
 from tradingbot_engine.execution.paper import PaperExecutor
@@ -130,25 +130,41 @@ async def open_outside(settings: EngineSettings, *, clock: Clock) -> Outside:
         )
         swap = SwapApi(settings.execution.swap, clock=clock)
         opened.push_async_callback(swap.close)
+        tokens = await resolve_tokens(settings, rpc)
+        feed = build_feed(settings, rpc, clock)
         executor: Executor
         if paper:
             executor = PaperExecutor(swap=swap, rpc=rpc, settings=settings, clock=clock)
         else:
             assert settings.wallet.key_file is not None  # the settings' own rule for mode Live
             signer = load_signer(settings.wallet.key_file, address=settings.wallet.address)
-            executor = LiveExecutor(swap=swap, rpc=rpc, signer=signer, settings=settings, clock=clock)
+            executor = LiveExecutor(
+                swap=swap,
+                rpc=rpc,
+                signer=signer,
+                settings=settings,
+                clock=clock,
+                decimals={token.mint: token.decimals for token in tokens},
+                fair_price=lambda mint: _fresh_price(feed, mint),
+            )
         return Outside(
             ledger=ledger,
             rpc=rpc,
             swap=swap,
             executor=executor,
             genesis_hash=await executor.genesis_hash(),
-            tokens=await resolve_tokens(settings, rpc),
-            feed=build_feed(settings, rpc, clock),
+            tokens=tokens,
+            feed=feed,
             clock=clock,
             holder=holder,
             closing=opened.pop_all(),
         )
+
+
+def _fresh_price(feed: Feed, mint: Mint) -> float | None:
+    """Return the feed's price of a token; None if it has none, or only an old one."""
+    view = feed.health().tokens.get(mint)
+    return None if view is None or view.stale else view.price
 
 
 async def open_in_ledger(settings: EngineSettings, *, clock: Clock) -> int:
@@ -167,6 +183,7 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
     """Check the ledger against the chain, take the shards, wire the trade path, and warm it with what is known."""
     ledger, clock, feed, tokens = outside.ledger, outside.clock, outside.feed, outside.tokens
     bot = await _adopt(outside, settings)
+    outside.rpc.expect_genesis(bot.genesis_hash)
     if not bot.paper:
         await compare_with_chain(ledger, outside.rpc, bot)
     owned = await take_shards(ledger, holder=outside.holder, clock=clock)

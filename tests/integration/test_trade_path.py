@@ -360,8 +360,12 @@ async def test_no_byte_leaves_before_its_attempt_is_in_the_ledger(world: World, 
             await real_send(attempt, first=first)
 
         rig.executor.send = watched  # type: ignore[method-assign]
-        rig.fault(kind="drop_send", nodes=[0, 1, 2], probability=0.7)
-        ends = await asyncio.gather(*(rig.trade(an_intent(f"watched{i}")) for i in range(4)))
+        rig.fault(kind="drop_send", nodes=[0, 1, 2])
+        trading = asyncio.gather(*(rig.trade(an_intent(f"watched{i}")) for i in range(4)))
+        while len(sends) < 8:  # all of the first sends are lost, so that some are sent again
+            await asyncio.sleep(0.02)
+        world.heal()
+        ends = await trading
         assert {S.DONE} == {r.state for r in ends}
         assert 4 <= sum(sends) < len(sends)
 
