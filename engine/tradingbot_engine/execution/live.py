@@ -131,6 +131,8 @@ class LiveExecutor:
         self._quote_mint: Mint = SOL_MINT if settings.market.quote == "SOL" else USDC_MINT
         self._swap_programs = swap_programs(settings.bot.cluster)
         self._decimals, self._fair_price = decimals, fair_price
+        # Routes pass through the currencies all the time; through another position they have no business to.
+        self._other_mints = [Pubkey.from_string(mint) for mint in decimals or () if mint not in QUOTE_DECIMALS]
         self._evidence = EvidenceGatherer(self._rpc)
         self._tables = LookupTables(rpc=self._rpc, clock=clock)
         # Each kind of question has its own turns: shared, two kinds could fall into step and always meet the same node.
@@ -200,6 +202,7 @@ class LiveExecutor:
                 amount_in=intent.amount_in,
                 min_amount_out=quote.min_amount_out,
                 swap_programs=self._swap_programs,
+                other_mints=self._other_mints,
             )
             tables = await self._tables_of(plan)
             recent = await asking

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,6 +115,7 @@ def check_plan(
     amount_in: int,
     min_amount_out: int,
     swap_programs: Set[Pubkey],
+    other_mints: Collection[Pubkey] = (),
 ) -> None:
     """
     Refuse a plan that could do anything but this swap.
@@ -127,6 +128,8 @@ def check_plan(
         amount_in: Base units that the swap must spend, no more and no less.
         min_amount_out: Base units below which the swap itself must fail.
         swap_programs: Programs that may be called for the swap.
+        other_mints: Tokens that the wallet may hold and that this trade is not about: a route leads past our accounts of
+            them, since markets along it are given the wallet's signature.
 
     Raises:
         QuoteRefused: With the first offence.
@@ -137,6 +140,15 @@ def check_plan(
                 raise QuoteRefused(f"ForeignSigner: {account.pubkey} would have to sign")
     if plan.swap.program_id not in swap_programs:
         raise QuoteRefused(f"ForeignProgram: the swap calls {plan.swap.program_id}")
+    untouchable = {
+        account
+        for mint in other_mints
+        if mint not in (input_mint, output_mint)
+        for account in _accounts_of(wallet, mint)
+    }
+    for account in plan.swap.accounts:
+        if account.pubkey in untouchable:
+            raise QuoteRefused(f"ForeignAccount: the swap names {account.pubkey}, where another token of ours is kept")
     _check_terms(
         read_terms(plan.swap),
         wallet=wallet,

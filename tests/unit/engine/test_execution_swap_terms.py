@@ -149,6 +149,19 @@ def test_the_account_of_another_token_of_ours_is_not_what_we_sell(kind: str) -> 
         check(jupiter(kind, keys={PLACES[kind][1]: other}))
 
 
+@KINDS
+def test_no_route_leads_over_the_account_of_another_position(kind: str) -> None:
+    """A market along the route gets the wallet's signature, and could spend what it is shown."""
+    other = Pubkey.new_unique()
+    for program in (TOKEN, TOKEN_2022):
+        kept = AccountMeta(associated_token_account(OWNER, other, program), False, True)
+        swap = Instruction(JUPITER, bytes(jupiter(kind).data), [*jupiter(kind).accounts, kept])
+        check(swap)
+        with pytest.raises(QuoteRefused, match="ForeignAccount"):
+            check(swap, other_mints=[TOKEN_MINT, SOL, other])
+    check(jupiter(kind), other_mints=[TOKEN_MINT, SOL, other])
+
+
 @pytest.mark.parametrize(("kind", "place"), [("route", 6), ("shared_accounts_route", 9)])
 def test_an_account_for_fees_is_refused(kind: str, place: int) -> None:
     """No fee was agreed to, so none needs an account."""
