@@ -27,6 +27,7 @@ from tradingbot_engine.domain.portfolio import PositionState
 from tradingbot_engine.domain.signals import Priority, Purpose, Side, Signal
 from tradingbot_engine.execution.port import Executor, Quote
 from tradingbot_engine.lifecycle import Lifecycle, Phase
+from tradingbot_engine.logs import configure_logs
 from tradingbot_engine.metrics import Metrics
 from tradingbot_engine.settings import EngineSettings
 from tradingbot_engine.upkeep import repeat
@@ -65,6 +66,7 @@ async def main(emit: Callable[..., None]) -> None:
             wallet, folder = Keypair(), Path(name)
             await fund(line, wallet, sol=1000)
             settings = EngineSettings(**engine_settings(line, folder=folder, wallet=wallet, tokens=TOKENS))
+            configure_logs(settings.logging)
             clock = SystemClock()
             lifecycle = Lifecycle(clock=clock)
             outside = await open_outside(settings, clock=clock)
