@@ -25,7 +25,7 @@ from tradingbot_engine.core.ids import shard_of
 from tradingbot_engine.core.risk.tiers import utc_day
 from tradingbot_engine.core.state import CoreState, StrategyConfig
 from tradingbot_engine.desk import Desk
-from tradingbot_engine.domain.events import Event, RiskChanged
+from tradingbot_engine.domain.events import Event, PositionChanged, RiskChanged
 from tradingbot_engine.domain.portfolio import RiskState
 from tradingbot_engine.domain.tokens import Token
 from tradingbot_engine.domain.units import SOL_MINT, USDC_MINT, Mint
@@ -55,7 +55,7 @@ from tradingbot_engine.status import StatusPage
 from tradingbot_engine.tally import Tally
 from tradingbot_engine.trades import Trades
 from tradingbot_engine.upkeep import BarKeeper, Marker, OutboxTeller, WalletWatch
-from tradingbot_engine.warm import HistoryFiller, kept_bars
+from tradingbot_engine.warm import HISTORY_MS, HistoryFiller, kept_bars
 
 _log = structlog.get_logger(__name__)
 
@@ -246,8 +246,12 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
         limits=desk.claim_limits,
         owner_of=lambda mint: owned.get(shard_of(bot.bot_id, mint, bot.shards)),
     )
-    for warm in await kept_bars(ledger, tokens):
+    kept = await kept_bars(ledger, tokens)
+    for warm in kept:
         decide(state, warm)  # history only warms the core: what it would have traded then is past
+    newest_ms = max((warm.bars[-1].start_ms for warm in kept if warm.bars), default=0)
+    for closed in await ledger.closed_since(newest_ms - HISTORY_MS):
+        decide(state, PositionChanged(closed))  # a restart does not shorten a token's rest after a sale
     await book.refresh()
     emit(RiskChanged(feed.health().event_time_ms, risk))
     pipelines.append(pipeline)

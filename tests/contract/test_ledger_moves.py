@@ -282,3 +282,19 @@ async def test_open_intents_come_oldest_first_with_their_attempts_and_by_shard(l
     assert list(await ledger.open_intents()) == [first, second]
     assert list(await ledger.open_intents(1)) == [first]
     assert [p.mint for p in await ledger.positions(shard=0)] == ["2"]
+
+
+async def test_sales_are_remembered_with_their_event_time_and_only_whole_ones_close(ledger: Ledger) -> None:
+    """After a restart a token's rest is counted from the sale, not from the restart."""
+    me = await own(ledger)
+    first, second = an_entry("first"), an_entry("second", mint="M2")
+    await bought(ledger, first, me)
+    await bought(ledger, second, me, slot=210)
+    await sold(ledger, an_exit(first, signal_at_ms=7_000), me, proceeds=SOL, slot=310)
+    await sold(ledger, an_exit(second, "half", amount=1_000_000, signal_at_ms=8_000), me, proceeds=SOL // 2, slot=320)
+    assert [(p.id, p.state, p.closed_at_ms) for p in await ledger.closed_since(7_000)] == [
+        (first.id, PositionState.CLOSED, 7_000)
+    ]
+    assert await ledger.closed_since(7_001) == []
+    await sold(ledger, an_exit(second, "rest", amount=1_000_000, signal_at_ms=9_000), me, proceeds=SOL // 2, slot=330)
+    assert [(p.id, p.closed_at_ms) for p in await ledger.closed_since(0)] == [(first.id, 7_000), (second.id, 9_000)]

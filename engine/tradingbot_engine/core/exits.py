@@ -89,7 +89,7 @@ def take_position(state: CoreState, event: PositionChanged) -> list[Effect]:
         lane.holdings.pop(position.id, None)
         state.homes.pop(position.id, None)
         if lane.strategy is not None and position.bought > 0:
-            closed_at_ms = max(state.now_ms, position.opened_at_ms)
+            closed_at_ms = position.closed_at_ms or max(state.now_ms, position.opened_at_ms)
             lane.cool_until_ms = max(lane.cool_until_ms, closed_at_ms + lane.strategy.cooldown_ms)
     elif known is None:
         levels = lane.strategy.levels(position) if lane.strategy else Levels()

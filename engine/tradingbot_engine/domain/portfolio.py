@@ -38,6 +38,8 @@ class Position:
     entry_price: float
     exit_open: bool = False
     exit_failures: int = 0
+    closed_at_ms: UnixMs = 0
+    """Event time of the sale that closed it; 0 if it is not closed or the moment is not known."""
 
     @property
     def held(self) -> BaseUnits:

@@ -110,6 +110,9 @@ class ProgramLedger(ABC):
     async def positions(self, *, shard: int | None = None, closed: bool = False) -> Sequence[Position]:
         return await self._read(lambda: reading.positions(shard, closed=closed))
 
+    async def closed_since(self, since_ms: UnixMs) -> Sequence[Position]:
+        return await self._read(lambda: reading.closed_since(since_ms))
+
     async def risk(self) -> RiskState:
         return await self._read(riskrow.risk)
 

@@ -284,6 +284,9 @@ class Ledger(Protocol):
     async def positions(self, *, shard: int | None = None, closed: bool = False) -> Sequence[Position]:
         """Return positions that are not closed (or, with `closed`, all)."""
 
+    async def closed_since(self, since_ms: UnixMs) -> Sequence[Position]:
+        """Return positions that a sale closed at `since_ms` of event time or later, with `closed_at_ms`, oldest sale first."""
+
     async def risk(self) -> RiskState:
         """Return the bot's risk row."""
 

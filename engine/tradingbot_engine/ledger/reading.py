@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from tradingbot_engine.core.intents import OPEN
 from tradingbot_engine.domain.events import Bar
@@ -70,6 +71,23 @@ def positions(shard: int | None, *, closed: bool) -> Program[Sequence[Position]]
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     rows = yield from execute(f"SELECT {POSITION_COLUMNS} FROM positions{where} ORDER BY opened_at_ms, id", *params)
     return [position_of(row) for row in rows]
+
+
+def closed_since(since_ms: UnixMs) -> Program[Sequence[Position]]:
+    """See `Ledger.closed_since`."""
+    sales = yield from execute(
+        "SELECT position_id, MAX(signal_at_ms) FROM intents WHERE purpose = 'EXIT' AND state = 'DONE' "
+        "GROUP BY position_id HAVING MAX(signal_at_ms) >= $1 ORDER BY 2, 1",
+        since_ms,
+    )
+    found = []
+    for position_id, closed_at_ms in sales:
+        row = yield from one(
+            f"SELECT {POSITION_COLUMNS} FROM positions WHERE id = $1 AND state = 'CLOSED'", position_id
+        )
+        if row is not None:
+            found.append(replace(position_of(row), closed_at_ms=closed_at_ms))
+    return found
 
 
 def tier_changes(limit: int) -> Program[Sequence[TierChange]]:

@@ -121,6 +121,22 @@ def test_a_token_rests_after_a_position_was_closed():
         assert ("Cooldown" in market.refusals) is not fires
 
 
+def test_a_restart_does_not_shorten_the_rest():
+    """The ledger tells of the sale with its own time; what the core hears later changes nothing about it."""
+    for closed_ago_min, fires in ((14, False), (15, True)):
+        market = Market(MOMENTUM)
+        sale = position(
+            opened_at_ms=END_MS - 60 * BAR_MS,
+            state=PositionState.CLOSED,
+            sold=1000,
+            closed_at_ms=END_MS - closed_ago_min * BAR_MS,
+        )
+        market.tell(PositionChanged(sale))
+        market.play(FIRES)
+        assert bool(market.signals) is fires
+        assert ("Cooldown" in market.refusals) is not fires
+
+
 def test_an_entry_that_never_bought_anything_causes_no_rest():
     """An abandoned entry's position closes with nothing bought: the strategy may try again at once."""
     market = Market(MOMENTUM).play(FIRES)
