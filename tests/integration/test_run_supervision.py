@@ -171,7 +171,7 @@ def test_plain_output_ends_with_the_summary(bench: Bench):
 def test_closing_the_terminal_drains(bench: Bench):
     """The picture is drawn in it while it is there; when it goes, the kernel's SIGHUP drains like Ctrl-C."""
     master, slave = pty.openpty()
-    takes_terminal = "import os, sys; os.open(os.ttyname(0), os.O_RDWR); os.execv(sys.executable, sys.argv[1:])"
+    takes_terminal = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); os.open(os.ttyname(0), os.O_RDWR); os.execv(sys.executable, sys.argv[1:])"
     runner = subprocess.Popen(
         [sys.executable, "-c", takes_terminal, *bench.command("run"), "--state-dir", str(bench.state)],
         env={**bench.environment, "TERM": "xterm"},
