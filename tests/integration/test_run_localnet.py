@@ -188,7 +188,12 @@ def test_kill_9_of_engine_localnet_and_runner_loses_and_doubles_nothing(laptop: 
     while laptop.phase() == "READY" and time.monotonic() < deadline:
         time.sleep(0.1)
     assert laptop.phase() != "READY", "an orphan goes on trading"
+    orphan = laptop.pids().get("engine")
     runner = laptop.start()
+    eventually(
+        lambda: laptop.pids().get("engine") not in (None, orphan), "the next run has an engine of its own", runner
+    )
+    eventually(lambda: laptop.phase() == "READY", "the next run is ready", runner)
     filled = laptop.filled()
     eventually(lambda: laptop.filled() > filled, "the next run trades on", runner)
     runner.send_signal(signal.SIGTERM)
