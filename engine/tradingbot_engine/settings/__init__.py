@@ -1,0 +1,50 @@
+"""
+Everything an engine can be told, as frozen groups, one file per stage.
+
+The file is JSON in the shape of `EngineSettings`; the environment (`TRADINGBOT_RPC__REQUEST_TIMEOUT_S=…`) wins over it.
+All problems are reported at once; secrets are never printed.
+"""
+
+from tradingbot_engine.settings.base import Group
+from tradingbot_engine.settings.bot import BotSettings, WalletSettings
+from tradingbot_engine.settings.engine import EngineSettings
+from tradingbot_engine.settings.execution import (
+    ExecutionSettings,
+    ExpiryProofSettings,
+    PriorityFeeSettings,
+    SwapSettings,
+)
+from tradingbot_engine.settings.load import SettingsInvalid, load_settings, problems_of
+from tradingbot_engine.settings.market import EventTimeSettings, MarketSettings, TokenSettings
+from tradingbot_engine.settings.queue import QueueSettings
+from tradingbot_engine.settings.risk import DailyLossSettings, DrawdownSettings, RiskSettings, StrategySettings
+from tradingbot_engine.settings.rpc import EndpointSettings, RpcSettings
+from tradingbot_engine.settings.runtime import AdminSettings, LedgerSettings, LoggingSettings, ShutdownSettings
+
+__all__ = [
+    "AdminSettings",
+    "BotSettings",
+    "DailyLossSettings",
+    "DrawdownSettings",
+    "EndpointSettings",
+    "EngineSettings",
+    "EventTimeSettings",
+    "ExecutionSettings",
+    "ExpiryProofSettings",
+    "Group",
+    "LedgerSettings",
+    "LoggingSettings",
+    "MarketSettings",
+    "PriorityFeeSettings",
+    "QueueSettings",
+    "RiskSettings",
+    "RpcSettings",
+    "SettingsInvalid",
+    "ShutdownSettings",
+    "StrategySettings",
+    "SwapSettings",
+    "TokenSettings",
+    "WalletSettings",
+    "load_settings",
+    "problems_of",
+]

@@ -1,0 +1,39 @@
+"""Who the bot is, and its wallet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from tradingbot_engine.settings.base import Base58Key, Group
+
+
+class BotSettings(Group):
+    """Who this bot is."""
+
+    name: str = Field(pattern=r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$")
+    """Name of the TradingBot resource."""
+    namespace: str = "default"
+    bot_id: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")
+    """Adopt this id instead of making one (a bot that moved)."""
+    mode: Literal["Paper", "Live"] = "Paper"
+    cluster: Literal["mainnet-beta", "devnet", "localnet"] = "localnet"
+    cluster_id: str = "laptop"
+    """Where the bot's processes run; a ledger held from elsewhere is refused until adopted."""
+    adopt: bool = False
+    """Take over a ledger that another cluster id holds."""
+    generation: int = Field(default=1, ge=0)
+    """Generation of the manifest that these settings were rendered from."""
+    paused: bool = False
+    shards: int = Field(default=1, ge=1, le=1024)
+    """How many slices the tokens are spread over; one engine owns all of them here."""
+
+
+class WalletSettings(Group):
+    """The wallet that trades."""
+
+    address: Base58Key
+    key_file: Path | None = None
+    """Solana CLI JSON (64 numbers) or base58; its public key must equal `address`. Not needed on paper."""
