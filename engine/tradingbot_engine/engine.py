@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import structlog
 
 from tradingbot_engine.api.server import AdminServer, LiveSettings
-from tradingbot_engine.app import Outside, Wired, assemble, open_in_ledger, open_outside
+from tradingbot_engine.app import Wired, assemble
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.domain.portfolio import Tier
 from tradingbot_engine.errors import (
@@ -28,6 +28,7 @@ from tradingbot_engine.errors import (
 from tradingbot_engine.lifecycle import Lifecycle, Phase
 from tradingbot_engine.live import Live
 from tradingbot_engine.metrics import Metrics
+from tradingbot_engine.outside import Outside, open_in_ledger, open_outside
 from tradingbot_engine.settings import EngineSettings
 from tradingbot_engine.upkeep import repeat, watch_parent
 

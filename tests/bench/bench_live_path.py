@@ -20,7 +20,7 @@ from typing import Any
 from solders.keypair import Keypair
 from support.localnet_process import engine_settings, fund, localnet_process
 
-from tradingbot_engine.app import Wired, assemble, open_outside
+from tradingbot_engine.app import Wired, assemble
 from tradingbot_engine.clock import SystemClock
 from tradingbot_engine.domain.intents import OrderIntent
 from tradingbot_engine.domain.portfolio import PositionState
@@ -29,6 +29,7 @@ from tradingbot_engine.execution.port import Executor, Quote
 from tradingbot_engine.lifecycle import Lifecycle, Phase
 from tradingbot_engine.logs import configure_logs
 from tradingbot_engine.metrics import Metrics
+from tradingbot_engine.outside import open_outside
 from tradingbot_engine.settings import EngineSettings
 from tradingbot_engine.upkeep import repeat
 

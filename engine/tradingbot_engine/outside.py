@@ -1,0 +1,114 @@
+"""What an engine reaches beyond its own process: the ledger, the nodes, the swap API, the prices."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from tradingbot_engine.clock import Clock
+from tradingbot_engine.domain.tokens import Token
+from tradingbot_engine.domain.units import Mint
+from tradingbot_engine.errors import EngineError
+from tradingbot_engine.execution.live import LiveExecutor
+from tradingbot_engine.execution.paper import PaperExecutor
+from tradingbot_engine.execution.port import Executor
+from tradingbot_engine.execution.signer import load_signer
+from tradingbot_engine.execution.swap import SwapApi
+from tradingbot_engine.ledger.factory import open_ledger
+from tradingbot_engine.ledger.port import Ledger
+from tradingbot_engine.market.pools import build_feed
+from tradingbot_engine.market.port import Feed
+from tradingbot_engine.market.tokens import resolve_tokens
+from tradingbot_engine.rpc.pool import RpcPool
+from tradingbot_engine.settings import EngineSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What an engine reaches beyond its own process, opened."""
+
+    ledger: Ledger
+    rpc: RpcPool
+    swap: SwapApi
+    executor: Executor
+    genesis_hash: str
+    tokens: Sequence[Token]
+    feed: Feed
+    clock: Clock
+    holder: str
+    """Random id of this process incarnation, under which it holds shards."""
+
+    closing: AsyncExitStack
+
+    async def close(self) -> None:
+        """Let go of connections and files, in the reverse order of opening."""
+        await self.closing.aclose()
+
+
+async def open_outside(settings: EngineSettings, *, clock: Clock) -> Outside:
+    """Open the ledger and reach the chain; on any error everything opened is closed again."""
+    holder = secrets.token_hex(16)
+    paper = settings.bot.mode == "Paper"
+    async with AsyncExitStack() as opened:
+        ledger = open_ledger(settings.ledger, holder=holder, clock=clock, paper=paper)
+        await ledger.open()
+        opened.push_async_callback(ledger.close)
+        rpc = await opened.enter_async_context(
+            RpcPool(
+                settings.rpc.endpoints,
+                request_timeout_s=settings.rpc.request_timeout_s,
+                max_in_flight=settings.rpc.max_in_flight,
+                clock=clock,
+            )
+        )
+        swap = SwapApi(settings.execution.swap, clock=clock)
+        opened.push_async_callback(swap.close)
+        tokens = await resolve_tokens(settings, rpc)
+        feed = build_feed(settings, rpc, clock)
+        executor: Executor
+        if paper:
+            executor = PaperExecutor(swap=swap, rpc=rpc, settings=settings, clock=clock)
+        else:
+            assert settings.wallet.key_file is not None  # the settings' own rule for mode Live
+            signer = load_signer(settings.wallet.key_file, address=settings.wallet.address)
+            executor = LiveExecutor(
+                swap=swap,
+                rpc=rpc,
+                signer=signer,
+                settings=settings,
+                clock=clock,
+                decimals={token.mint: token.decimals for token in tokens},
+                fair_price=lambda mint: _fresh_price(feed, mint),
+            )
+        return Outside(
+            ledger=ledger,
+            rpc=rpc,
+            swap=swap,
+            executor=executor,
+            genesis_hash=await executor.genesis_hash(),
+            tokens=tokens,
+            feed=feed,
+            clock=clock,
+            holder=holder,
+            closing=opened.pop_all(),
+        )
+
+
+def _fresh_price(feed: Feed, mint: Mint) -> float | None:
+    """Return the feed's price of a token; None if it has none, or only an old one."""
+    view = feed.health().tokens.get(mint)
+    return None if view is None or view.stale else view.price
+
+
+async def open_in_ledger(settings: EngineSettings, *, clock: Clock) -> int:
+    """Return how many intents are open in the ledger, for an engine that stops before it could reach the chain; 0 if it cannot be read."""
+    ledger = open_ledger(settings.ledger, holder="", clock=clock, paper=settings.bot.mode == "Paper")
+    try:
+        await ledger.open()
+        return len(await ledger.open_intents()) if await ledger.shards() else 0
+    except EngineError:
+        return 0
+    finally:
+        await ledger.close()
