@@ -55,6 +55,10 @@ class ManualClock:
         self._sleepers.append((self._elapsed_s + seconds, future))
         await future
 
+    def step_wall(self, by_ms: int) -> None:
+        """Set the wall clock forward or back, as a time service does; the monotonic one takes no notice."""
+        self._start_ms += by_ms
+
     async def advance(self, seconds: float) -> None:
         """Move time forward, waking each sleeper at its own deadline and letting it run before the next."""
         end = self._elapsed_s + seconds
