@@ -6,39 +6,34 @@ localnet still serves, then the audit asks the chain, then localnet goes.
 """
 
 import asyncio
-import hashlib
-import json
 import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 
-from tradingbot_operator.crd.v1alpha1 import TradingBot, effective_cluster
+from tradingbot_operator.crd.v1alpha1 import TradingBot
 from tradingbot_operator.errors import BadInput, Failed
-from tradingbot_operator.local import faucet
 from tradingbot_operator.local.admin import AdminPort, AdminUnreachable
 from tradingbot_operator.local.audit import AUDIT_S, ask_audit
 from tradingbot_operator.local.board import Board
-from tradingbot_operator.local.chain import Chain, localnet_chain, same_time
+from tradingbot_operator.local.chain import Chain
+from tradingbot_operator.local.cluster import LOCALNET_END_S, LocalCluster, same_nodes
+from tradingbot_operator.local.configure import configure, fixed_part
 from tradingbot_operator.local.drain import QUIT_S, drain, open_intents
-from tradingbot_operator.local.localnet import LocalnetOptions, ask_info, localnet_command, remember, wait_for_line
+from tradingbot_operator.local.localnet import LocalnetOptions
 from tradingbot_operator.local.process import ENGINE, Backoff, Child, how_it_ended
-from tradingbot_operator.local.render import Places, Resolved, base_units, render, risk
-from tradingbot_operator.local.state_dir import StateDir, write_private
+from tradingbot_operator.local.render import risk
+from tradingbot_operator.local.state_dir import StateDir
 from tradingbot_operator.local.summary import NO_PROOF
 from tradingbot_operator.local.supplies import Supplies
 
 POLL_S = 0.5
 LOGS_S = 60.0
-LEAST_FUNDS: dict[str, float] = {"SOL": 100, "USDC": 15_000}
-FUND_S = 30.0
 READY_S = 60.0
-LOCALNET_END_S = 15.0
 SHOWN_FINDINGS = 10
 BAD_SETTINGS = 2
 """The engine's exit code for settings that no restart makes better."""
@@ -68,14 +63,15 @@ class Supervisor:
         engine: tuple[str, ...] = ENGINE,
         reload: Callable[[], TradingBot | None] | None = None,
     ) -> None:
-        self._bot, self._supplies, self._state, self._options = bot, supplies, state, localnet
+        self._bot, self._supplies, self._state = bot, supplies, state
         self._duration_s, self._board, self._session, self._engine_command = duration_s, board, session, engine
         self._reload = reload
         self._admin = AdminPort(port_file=state.admin_port, token_file=state.admin_token, session=session)
         self._stop, self._quit = asyncio.Event(), asyncio.Event()
         self._engine: Child | None = None
-        self._localnet: Child | None = None
-        self._chain: Chain | None = supplies.chain
+        self._cluster = (
+            LocalCluster(localnet, state=state, board=board, session=session, engine=engine) if localnet else None
+        )
         self._failure: Exception | None = None
 
     # --- from outside
@@ -110,7 +106,7 @@ class Supervisor:
             started = await self._unless_stopped(self._start())
             if started:
                 work = [self._keep_engine(), self._poll(), self._end_in_time()]
-                work += [self._keep_localnet()] if self._localnet else []
+                work += [self._keep_localnet()] if self._cluster else []
                 work += [self._follow_manifest()] if self._reload else []
                 loops = [asyncio.create_task(loop) for loop in work]
                 for loop in loops:
@@ -139,11 +135,21 @@ class Supervisor:
             self._state.record(role, None)
 
     async def _start(self) -> None:
-        if self._options is not None:
-            await self._start_localnet(port=None)
-            await self._check_tokens()
-            await self._fund()
+        if self._cluster is not None:
+            await self._cluster.start()
+            await self._cluster.check_tokens(self._bot)
+            await self._cluster.fund(self._bot, self._supplies.wallet_address)
         self._configure()
+
+    def _configure(self) -> int:
+        """Write the engine's settings; return their generation."""
+        chain = self._chain
+        assert chain is not None
+        return configure(self._bot, chain=chain, supplies=self._supplies, state=self._state)
+
+    @property
+    def _chain(self) -> Chain | None:
+        return self._cluster.chain if self._cluster else self._supplies.chain
 
     async def _unless_stopped(self, work: Any) -> bool:
         """Await `work`, but not longer than until the stop; return whether it was done."""
@@ -158,103 +164,6 @@ class Supervisor:
         if isinstance(results[0], BaseException):
             raise results[0]
         return True
-
-    async def _start_localnet(self, *, port: int | None) -> None:
-        assert self._options is not None
-        command = localnet_command(
-            self._options,
-            state_dir=self._state.localnet,
-            parent_pid=os.getpid(),
-            port=port,
-            engine=self._engine_command,
-        )
-        self._localnet = Child.start("localnet", command, state=self._state, stdout=self._state.localnet_out)
-        try:
-            line = await wait_for_line(self._localnet, self._state.localnet_out)
-        except Failed as error:
-            files = (self._options.replay, self._options.faults)
-            raise BadInput(str(error)) if any(file in str(error) for file in files if file) else error from None
-        remember(self._state, self._options)
-        chain = localnet_chain(line, await ask_info(self._session, line))
-        if self._chain is not None and same_time(self._chain.event_time, chain.event_time):
-            chain = replace(chain, event_time=self._chain.event_time)
-        self._chain = chain
-        self._board.say(f"localnet serves {len(self._chain.nodes)} nodes, the first at {self._chain.nodes[0].url}")
-
-    async def _check_tokens(self) -> None:
-        """Refuse tokens that were added to the manifest after this localnet had been born: the engine would wait for ever."""
-        assert self._chain is not None
-        try:
-            missing = [
-                f"spec.market.tokens[{index}].mint: value {token.mint}: localnet makes its tokens when it is born, and that of"
-                f" {self._state.path} was born without this one: remove it, or begin anew with another --state-dir"
-                for index, token in enumerate(self._bot.spec.market.tokens)
-                if not await faucet.exists(self._session, self._chain.nodes[0].url, token.mint)
-            ]
-        except (TimeoutError, aiohttp.ClientError, OSError, RuntimeError, ValueError, KeyError):
-            return  # a node that does not answer now is the engine's to wait for
-        if missing:
-            raise BadInput("\n".join(missing))
-
-    async def _fund(self) -> None:
-        """Give a wallet that has nothing its play money; one that traded keeps what it has."""
-        quote = self._bot.spec.market.quote
-        wanted = {"SOL": LEAST_FUNDS["SOL"], quote: LEAST_FUNDS[quote]}  # SOL pays the fees whatever is traded
-        wanted[quote] = max(wanted[quote], (self._bot.spec.risk.capital or 0) * 1.5)
-        missing = {name: whole for name, whole in wanted.items() if not self._funded(name).exists()}
-        if missing:
-            self._board.say(
-                f"asking the faucet for play money, and waiting until it is final: wallet {self._supplies.wallet_address}"
-            )
-            await asyncio.gather(*(self._give(name, whole) for name, whole in missing.items()))
-            self._board.say(f"the faucet gave {' and '.join(f'{n:g} {name}' for name, n in missing.items())}")
-
-    async def _give(self, name: str, whole: float) -> None:
-        assert self._chain is not None
-        address, url = self._supplies.wallet_address, self._chain.nodes[0].url
-        units = base_units(whole, name) or 1
-        if name == "SOL":
-            await faucet.fund(self._session, url, address, lamports=units, patience_s=FUND_S)
-        else:
-            await faucet.fund_token(
-                self._session,
-                url,
-                str(self._chain.swap_url),
-                address,
-                mint=faucet.USDC_MINT,
-                base_units=units,
-                patience_s=FUND_S,
-            )
-        write_private(self._funded(name), address)
-
-    def _funded(self, name: str) -> Path:
-        """Return the file that says that the wallet was given SOL, or USDC."""
-        return self._state.path / ("funded" if name == "SOL" else f"funded-{name}")
-
-    def _configure(self) -> None:
-        """Write the engine's settings; a change of what may change while it runs gives a new generation."""
-        assert self._chain is not None
-        remembered = self._state.claim_for(self._bot, fingerprint(self._bot))
-        places = Places(
-            sqlite=str(self._state.ledger),
-            wallet_key=self._supplies.wallet_key,
-            admin_port=str(self._state.admin_port),
-            admin_token=str(self._state.admin_token),
-        )
-        resolved = Resolved(
-            chain=self._chain,
-            wallet_address=self._supplies.wallet_address,
-            ledger_url=self._supplies.ledger_url,
-            swap_api_key=self._supplies.swap_api_key,
-        )
-        settings = render(
-            self._bot,
-            places=places,
-            resolved=resolved,
-            cluster_id=f"laptop-{remembered['id']}",
-            generation=int(remembered["generation"]),
-        )
-        write_private(self._state.engine_config, json.dumps(settings, indent=2))
 
     # --- kept running
     async def _keep_engine(self) -> None:
@@ -277,26 +186,25 @@ class Supervisor:
             await asyncio.sleep(pause_s)
 
     async def _keep_localnet(self) -> None:
-        backoff = Backoff()
+        cluster, backoff = self._cluster, Backoff()
+        assert cluster is not None
         while not self._stop.is_set():
-            assert self._localnet is not None
             began = time.monotonic()
-            code = await self._localnet.wait()
+            code = await cluster.wait()
             pause_s = backoff.after(time.monotonic() - began)
             log = self._state.log("localnet")
             self._board.say(f"localnet ended ({how_it_ended(code)}), starting it again in {pause_s:g} s; log: {log}")
             await asyncio.sleep(pause_s)
-            before = self._chain
-            port = _port(before.nodes[0].url) if before else None
+            before = cluster.chain
             try:
-                await self._start_localnet(port=port)
+                await cluster.start()
             except Failed as error:
                 self._board.say(str(error))
                 continue
-            if self._chain != before and not self._stop.is_set():
+            if cluster.chain != before and not self._stop.is_set():
                 self._configure()
                 if self._engine is not None:
-                    what = "its clock moved" if same_nodes(before, self._chain) else "it moved to other ports"
+                    what = "its clock moved" if same_nodes(before, cluster.chain) else "it moved to other ports"
                     self._board.say(f"localnet came back and {what}: starting the engine again")
                     await self._engine.end(patience_s=QUIT_S, first=signal.SIGQUIT)
 
@@ -338,8 +246,7 @@ class Supervisor:
                 self._board.say("the manifest changed in a part that needs a new start: stop, and run again")
                 continue
             self._bot = bot
-            self._configure()
-            generation = int(self._state.remembered()["generation"])
+            generation = self._configure()
             try:
                 await self._admin.live(generation=generation, paused=bot.spec.paused, risk=risk(bot.spec))
                 self._board.say(f"the changed manifest is in force (generation {generation})")
@@ -365,13 +272,12 @@ class Supervisor:
 
     async def _audit(self) -> dict[str, Any] | None:
         """Ask the chain what became of every trade; a paper bot has none there."""
-        if self._bot.spec.mode == "Paper" or self._chain is None:
+        if self._bot.spec.mode == "Paper":
             return None
+        node = self._cluster.audit_node if self._cluster else None  # elsewhere the settings name the nodes
         self._board.say("asking the chain what became of every trade")
         ended = asyncio.create_task(self._quit.wait())
-        asking = asyncio.create_task(
-            ask_audit(self._state, rpc=self._audit_node(), engine=self._engine_command, limit_s=AUDIT_S)
-        )
+        asking = asyncio.create_task(ask_audit(self._state, rpc=node, engine=self._engine_command, limit_s=AUDIT_S))
         await asyncio.wait({ended, asking}, return_when=asyncio.FIRST_COMPLETED)
         ended.cancel()
         if not asking.done():
@@ -393,43 +299,11 @@ class Supervisor:
             if isinstance(finding, dict):
                 self._board.say(f"audit: {finding.get('kind')}: {finding.get('message')} {finding.get('advice') or ''}")
 
-    def _audit_node(self) -> str | None:
-        """Return localnet's last node, which faults leave alone; elsewhere the settings name the nodes."""
-        return self._chain.nodes[-1].url if self._chain and self._options else None
-
     async def _end_children(self) -> None:
         if self._engine is not None and not self._engine.ended:
             await self._engine.end(patience_s=0)
-        if self._localnet is not None and not self._localnet.ended:
-            await self._localnet.end(patience_s=LOCALNET_END_S)
+        if self._cluster is not None:
+            await self._cluster.end()
         self._supplies.forget()  # first: on a full disk what follows fails
         for role in ("engine", "localnet"):
             self._state.record(role, None)
-
-
-def fingerprint(bot: TradingBot) -> str:
-    """Return a short hash of what may change while a bot runs."""
-    live = json.dumps({"paused": bot.spec.paused, "risk": risk(bot.spec)}, sort_keys=True)
-    return hashlib.sha256(live.encode()).hexdigest()[:16]
-
-
-def fixed_part(bot: TradingBot) -> dict[str, Any]:
-    """Return what cannot change while a bot runs: all but the pause and the risk numbers, capital excepted."""
-    data = bot.spec.model_dump(by_alias=True, exclude={"paused"})
-    data["risk"] = {"capital": bot.spec.risk.capital}
-    return {
-        "spec": data,
-        "name": bot.metadata.name,
-        "namespace": bot.metadata.namespace,
-        "cluster": effective_cluster(bot.spec),
-    }
-
-
-def same_nodes(one: Chain | None, other: Chain | None) -> bool:
-    """Return whether two chains are served at the same addresses."""
-    return one is not None and other is not None and (one.nodes, one.swap_url) == (other.nodes, other.swap_url)
-
-
-def _port(url: str) -> int | None:
-    port = url.rstrip("/").rpartition(":")[2].partition("/")[0]
-    return int(port) if port.isdigit() else None
