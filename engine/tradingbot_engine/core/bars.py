@@ -111,6 +111,21 @@ class BarRing:
         """Return the volumes of the same minutes, in quote base units; None if one is missing."""
         return self._window(self._volume, last_ms, n)
 
+    def volume_over(self, last_ms: UnixMs, n: int) -> int:
+        """Return the summed volume of those of the n minutes up to `last_ms` that have a bar, in quote base units."""
+        last = last_ms // BAR_MS
+        return sum(
+            volume
+            for minute, volume in zip(self._minute, self._volume, strict=True)
+            if last - n < minute <= last and minute >= 0
+        )
+
+    @property
+    def oldest_ms(self) -> UnixMs | None:
+        """Start of the oldest bar that the ring still reaches; None while there is none."""
+        reach = self.newest_ms // BAR_MS - self._size
+        return min((m * BAR_MS for m in self._minute if m >= 0 and m > reach), default=None)
+
     def missing(self, last_ms: UnixMs, n: int) -> list[UnixMs]:
         """Return the starts of those of the n minutes up to `last_ms` that have no bar, oldest first."""
         starts = range(last_ms - (n - 1) * BAR_MS, last_ms + 1, BAR_MS)

@@ -15,6 +15,7 @@ from typing import Any
 
 from tradingbot_engine.core.bars import MAX_U64, RING_MINUTES, is_sound
 from tradingbot_engine.core.exits import ask_exits, settle, take_position, take_risk
+from tradingbot_engine.core.screening import screen_token
 from tradingbot_engine.core.state import ENTRY_PATIENCE_MS, CoreState, Lane, TokenState
 from tradingbot_engine.core.strategies.base import Declined, MarketView
 from tradingbot_engine.domain.effects import Effect, EmitSignal, NoteRefusal, SaveBar
@@ -30,6 +31,7 @@ from tradingbot_engine.domain.events import (
     QuoteInUsd,
     RiskChanged,
     SignalSettled,
+    TokenFacts,
 )
 from tradingbot_engine.domain.signals import Priority, Purpose, Side, Signal
 from tradingbot_engine.domain.units import UnixMs
@@ -125,6 +127,13 @@ def _on_usd(state: CoreState, quote: QuoteInUsd) -> list[Effect]:
     return []
 
 
+def _on_facts(state: CoreState, facts: TokenFacts) -> list[Effect]:
+    token = state.tokens.get(facts.mint)
+    if token is not None:
+        token.facts = facts
+    return []
+
+
 def _pass_time(state: CoreState, at_ms: UnixMs) -> list[Effect]:
     """Move event time on (never back) and close the bars whose end has passed."""
     effects: list[Effect] = []
@@ -181,13 +190,15 @@ def _ask_strategies(state: CoreState, token: TokenState, last_ms: UnixMs) -> lis
     close = token.bars.close_at(last_ms) or 0.0
     trigger, at_ms = f"bar:{token.token.mint}:{last_ms}", last_ms + BAR_MS
     wanted = False
+    if state.screen.asks:
+        effects += screen_token(state, token, last_ms)
     for lane in token.lanes.values():
         if lane.holdings:
             for holding in lane.holdings.values():
                 if lane.strategy is not None and holding.wanted is None and holding.idle:
                     holding.wanted = lane.strategy.on_bar_held(market, holding.position)
                     wanted = wanted or holding.wanted is not None
-        elif lane.strategy is not None:
+        elif lane.strategy is not None and token.screened is None:
             effects += _ask_entry(state, token, lane, market, trigger=trigger, at_ms=at_ms, price=close)
     if wanted or token.eager or at_ms >= token.deadline_ms:
         effects += ask_exits(state, token, trigger=trigger, at_ms=at_ms, price=close)
@@ -241,6 +252,7 @@ _HANDLERS: dict[type, Callable[[CoreState, Any], list[Effect]]] = {
     FeedStatus: _on_feed,
     HistoryLoaded: _on_history,
     QuoteInUsd: _on_usd,
+    TokenFacts: _on_facts,
     PositionChanged: take_position,
     SignalSettled: settle,
     RiskChanged: take_risk,

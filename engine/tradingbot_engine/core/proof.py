@@ -73,6 +73,21 @@ class NodeRange:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardReading:
+    """
+    Answer about the intent's guard account: whether it is there in the bank of `commitment` at `context_slot`.
+
+    `min_context_slot` is what the question asked for, `order` as in `StatusAnswer`.
+    """
+
+    exists: bool
+    context_slot: Slot
+    min_context_slot: Slot
+    order: int
+    commitment: Commitment = "finalized"
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """The attempt that the evidence is about, and how strict the proof must be."""
 
@@ -82,15 +97,18 @@ class Case:
     providers_needed: int
     """Independent providers that must agree: 1 normally, more for old attempts and large amounts (see `providers_needed`)."""
     confirmed_slot: Slot | None = None
+    guarded: bool = False
+    """The attempt makes the intent's guard account: its absence must be shown, and then stands for further providers."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExpiryEvidence:
-    """Everything that one provider said, in order: height first, then status with witness, then its range."""
+    """Everything that one provider said, in order: height first, then status with witness, guard, then its range."""
 
     height: HeightReading
     answer: StatusAnswer
     node: NodeRange
+    guard: GuardReading | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +158,25 @@ def chain_is_ours(case: Case, e: ExpiryEvidence) -> bool:
     return e.node.genesis_hash == case.genesis_hash
 
 
+def guard_is_absent(case: Case, e: ExpiryEvidence) -> bool:
+    """
+    An attempt that succeeded left the account behind, in every finalized bank from then on; holes in history hide no account.
+
+    Only the finalized bank counts (a confirmed one may be of a fork), and only one that has reached the height's slot: a
+    node that stays on a dead fork, or another one behind the same name, has not finalized that slot and must refuse.
+    """
+    if not case.guarded:
+        return True
+    g = e.guard
+    return (
+        g is not None
+        and not g.exists
+        and g.commitment == "finalized"
+        and g.order > e.height.order
+        and min(g.min_context_slot, g.context_slot) >= e.height.slot
+    )
+
+
 EXPIRY_CHECKS: tuple[tuple[str, Callable[[Case, ExpiryEvidence], bool]], ...] = (
     ("HeightNotPast", height_is_past),
     ("StatusKnown", answer_is_null),
@@ -149,6 +186,7 @@ EXPIRY_CHECKS: tuple[tuple[str, Callable[[Case, ExpiryEvidence], bool]], ...] = 
     ("WrongMemory", one_bank_answered),
     ("HistoryTooShort", history_reaches_back),
     ("WrongGenesis", chain_is_ours),
+    ("GuardNotAbsent", guard_is_absent),
 )
 """In order; the first that fails names what is missing."""
 
@@ -168,6 +206,10 @@ def prove_expiry(case: Case, evidence: Sequence[ExpiryEvidence]) -> IntentEvent 
     Args:
         case: The attempt.
         evidence: At most one per provider is counted; every piece must pass every check, or nothing is proven.
+
+    Of a guarded attempt one provider is enough, however old it is or however much it moves: what further providers are
+    asked for is a success that this one's history has lost, and the guard account is no history. (A landing that *failed*
+    leaves no account: lost with its history, its fee would be unknown, but nothing was traded.)
     """
     if not evidence:
         return Unproven("NoEvidence")
@@ -175,7 +217,7 @@ def prove_expiry(case: Case, evidence: Sequence[ExpiryEvidence]) -> IntentEvent 
         for reason, holds in EXPIRY_CHECKS:
             if not holds(case, piece):
                 return Unproven(reason)
-    if len({piece.answer.provider for piece in evidence}) < case.providers_needed:
+    if not case.guarded and len({piece.answer.provider for piece in evidence}) < case.providers_needed:
         return Unproven("TooFewProviders")
     return IntentEvent.EXPIRE
 

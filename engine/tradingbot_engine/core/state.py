@@ -14,8 +14,9 @@ from typing import Any
 
 from tradingbot_engine.core.bars import BarRing
 from tradingbot_engine.core.catalogue import make_strategy
+from tradingbot_engine.core.screen import NO_LIMITS, Screened, ScreenLimits
 from tradingbot_engine.core.strategies.base import NEVER_MS, Exit, Levels, Strategy
-from tradingbot_engine.domain.events import BAR_MS
+from tradingbot_engine.domain.events import BAR_MS, TokenFacts
 from tradingbot_engine.domain.portfolio import Position, PositionState, Tier
 from tradingbot_engine.domain.signals import Priority
 from tradingbot_engine.domain.tokens import Token
@@ -131,6 +132,10 @@ class TokenState:
     eager: bool = False
     """Some holding wants its exit asked for at the next event, whatever the price."""
 
+    facts: TokenFacts | None = None
+    screened: Screened | None = None
+    """Why the screen keeps it from the strategies, as of the last bar's close; None while it passes."""
+
     late_ticks: int = 0
     """Ticks older than the newest one: they do not move bars backwards."""
     bad_ticks: int = 0
@@ -145,6 +150,8 @@ class CoreState:
     strategies: dict[str, tuple[Strategy, StrategyConfig]]
     quote_unit: int
     max_position_percent: float
+    screen: ScreenLimits = NO_LIMITS
+    """What a token must show before a strategy may open a position in it."""
     quote_usd: float | None = None
     order_quote: QuoteUnits | None = None
     """Size of an order at full size, for impact estimates; None until the first `RiskChanged`."""
@@ -169,6 +176,7 @@ class CoreState:
         *,
         quote_decimals: int = 9,
         max_position_percent: float = 2.0,
+        screen: ScreenLimits = NO_LIMITS,
     ) -> CoreState:
         """
         Return the state of a bot that has seen nothing yet.
@@ -178,6 +186,7 @@ class CoreState:
             strategies: Names differ; every strategy looks at every token.
             quote_decimals: 9 for SOL, 6 for USDC.
             max_position_percent: Share of the capital in one order, for the strategies' estimate of their own impact.
+            screen: What a token must show; asks for nothing by default.
 
         Raises:
             ParametersInvalid: A strategy's type or parameters are wrong; all faults of the first wrong one.
@@ -191,6 +200,7 @@ class CoreState:
             strategies=made,
             quote_unit=10**quote_decimals,
             max_position_percent=max_position_percent,
+            screen=screen,
         )
 
     def missing_minutes(self, mint: Mint, minutes: int) -> list[UnixMs]:

@@ -79,7 +79,9 @@ def resend_is_due(*, now_s: float, last_send_s: float | None, interval_s: float)
     return last_send_s is None or now_s - last_send_s >= interval_s
 
 
-def case_of(record: IntentRecord, attempt: Attempt, *, genesis_hash: str, providers_needed: int = 1) -> Case:
+def case_of(
+    record: IntentRecord, attempt: Attempt, *, genesis_hash: str, providers_needed: int = 1, guarded: bool = False
+) -> Case:
     """Return what evidence about `attempt` is to be judged against."""
     return Case(
         blockhash_slot=attempt.blockhash_slot,
@@ -87,6 +89,7 @@ def case_of(record: IntentRecord, attempt: Attempt, *, genesis_hash: str, provid
         genesis_hash=genesis_hash,
         providers_needed=providers_needed,
         confirmed_slot=record.confirmed_slot,
+        guarded=guarded,
     )
 
 

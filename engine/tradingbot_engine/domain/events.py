@@ -75,7 +75,23 @@ class QuoteInUsd:
     usd: float
 
 
-MarketEvent: TypeAlias = PriceTick | HistoryLoaded | ClockTick | FeedStatus | QuoteInUsd
+@dataclass(frozen=True, slots=True)
+class TokenFacts:
+    """
+    What the chain says of a token beside its price, for the screen; None where it is not known.
+
+    `supply` is in whole tokens; `top_share` is the share of it, 0 to 1, that the ten largest holders own together without
+    pools; `seen_ms` is an event time at which the token existed already, its birth if `seen_is_birth`.
+    """
+
+    mint: Mint
+    supply: float | None
+    top_share: float | None
+    seen_ms: UnixMs | None
+    seen_is_birth: bool = False
+
+
+MarketEvent: TypeAlias = PriceTick | HistoryLoaded | ClockTick | FeedStatus | QuoteInUsd | TokenFacts
 
 
 @dataclass(frozen=True, slots=True)
