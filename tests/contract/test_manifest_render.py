@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tradingbot_engine.core.catalogue import catalogue as published
+from tradingbot_engine.commands.catalogue import published
 from tradingbot_engine.localnet.market.scenario import Scenario
 from tradingbot_engine.settings import EngineSettings, load_settings
 from tradingbot_operator.__main__ import SCENARIOS

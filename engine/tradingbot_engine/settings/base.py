@@ -1,17 +1,74 @@
-"""What every group of settings shares: the frozen base and the checked kinds of text."""
+"""What every group of settings shares: the frozen base and the checked kinds of text and number."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field
+import based58
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-Base58Key = Annotated[str, Field(pattern=r"^[1-9A-HJ-NP-Za-km-z]{32,44}$")]
-HttpUrl = Annotated[str, Field(pattern=r"^https?://\S+$", max_length=2048)]
-WebsocketUrl = Annotated[str, Field(pattern=r"^wss?://\S+$", max_length=2048)]
+from tradingbot_engine.settings.urls import url_problem
+
+PUBLIC_KEY_BYTES = 32
+
+
+def _public_key(text: str) -> str:
+    size = len(based58.b58decode(text.encode()))
+    if size != PUBLIC_KEY_BYTES:
+        raise ValueError(f"must be a public key of {PUBLIC_KEY_BYTES} bytes, it holds {size}")
+    return text
+
+
+def _http_url(text: str) -> str:
+    if problem := url_problem(text, schemes=("http", "https")):
+        raise ValueError(problem)
+    return text
+
+
+Base58Key = Annotated[str, Field(pattern=r"^[1-9A-HJ-NP-Za-km-z]{32,44}$"), AfterValidator(_public_key)]
+HttpUrl = Annotated[str, Field(max_length=2048), AfterValidator(_http_url)]
 
 
 class Group(BaseModel):
-    """A frozen group; unknown names are refused."""
+    """A frozen group; unknown names are refused, and so are numbers that are no numbers (NaN, infinity, true)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _no_bool_for_a_number(cls, data: Any, handler: Any) -> Any:
+        """Pydantic would read `true` as 1; nobody who writes it means that."""
+        if isinstance(data, dict):
+            swapped = {
+                name: _Bool(value)
+                for name, value in data.items()
+                if isinstance(value, bool)
+                and name in cls.model_fields
+                and _is_number(cls.model_fields[name].annotation)
+            }
+            if swapped:
+                data = {**data, **swapped}
+        return handler(data)
+
+
+class _Bool:
+    """Stands for a bool where a number belongs, so that the number's own check refuses it and shows what stood there."""
+
+    def __init__(self, value: bool) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return str(self._value).lower()
+
+
+def _is_number(annotation: Any) -> bool:
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        return any(_is_number(inner) for inner in get_args(annotation))
+    return annotation in (int, float)
+
+
+def refused(message: str) -> PydanticCustomError:
+    """Return the error of a check whose value must not be shown."""
+    return PydanticCustomError("refused", "{message}", {"message": message})

@@ -15,18 +15,22 @@ class BotSettings(Group):
 
     name: str = Field(pattern=r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$")
     """Name of the TradingBot resource."""
-    namespace: str = "default"
+    namespace: str = Field(default="default", pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+    """Namespace of the TradingBot resource."""
     bot_id: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")
     """Adopt this id instead of making one (a bot that moved)."""
     mode: Literal["Paper", "Live"] = "Paper"
+    """Paper fills trades from live quotes and sends nothing; Live sends transactions that the wallet signs."""
     cluster: Literal["mainnet-beta", "devnet", "localnet"] = "localnet"
-    cluster_id: str = "laptop"
+    """Which Solana cluster."""
+    cluster_id: str = Field(default="laptop", min_length=1, max_length=253)
     """Where the bot's processes run; a ledger held from elsewhere is refused until adopted."""
     adopt: bool = False
     """Take over a ledger that another cluster id holds."""
-    generation: int = Field(default=1, ge=0)
+    generation: int = Field(default=1, ge=0, le=2**63 - 1)
     """Generation of the manifest that these settings were rendered from."""
     paused: bool = False
+    """Takes no new signal while true."""
     shards: int = Field(default=1, ge=1, le=1024)
     """How many slices the tokens are spread over; one engine owns all of them here."""
 
@@ -35,5 +39,6 @@ class WalletSettings(Group):
     """The wallet that trades."""
 
     address: Base58Key
+    """Its public key."""
     key_file: Path | None = None
     """Solana CLI JSON (64 numbers) or base58; its public key must equal `address`. Not needed on paper."""

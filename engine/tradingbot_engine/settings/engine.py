@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tradingbot_engine.settings.bot import BotSettings, WalletSettings
+from tradingbot_engine.settings.bus import BusSettings
 from tradingbot_engine.settings.execution import ExecutionSettings
+from tradingbot_engine.settings.health import HealthSettings
+from tradingbot_engine.settings.idempotency import IdempotencySettings
 from tradingbot_engine.settings.market import MarketSettings
 from tradingbot_engine.settings.queue import QueueSettings
 from tradingbot_engine.settings.risk import RiskSettings, StrategySettings
 from tradingbot_engine.settings.rpc import RpcSettings
-from tradingbot_engine.settings.runtime import AdminSettings, LedgerSettings, LoggingSettings, ShutdownSettings
+from tradingbot_engine.settings.rules import View, broken_rules
+from tradingbot_engine.settings.runtime import (
+    AdminSettings,
+    LedgerSettings,
+    LoggingSettings,
+    MetricsSettings,
+    ShutdownSettings,
+)
+from tradingbot_engine.settings.screen import ScreenSettings
+
+
+class Contradictions(ValueError):
+    """Settings that are sound alone and do not go together; `problems` has one line for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
 
 
 class EngineSettings(BaseSettings):
@@ -29,14 +50,19 @@ class EngineSettings(BaseSettings):
     wallet: WalletSettings
     rpc: RpcSettings
     market: MarketSettings
+    screen: ScreenSettings = ScreenSettings()
     strategies: tuple[StrategySettings, ...] = Field(min_length=1, max_length=32)
     risk: RiskSettings = RiskSettings()
     execution: ExecutionSettings = ExecutionSettings()
     ledger: LedgerSettings
     queue: QueueSettings = QueueSettings()
+    bus: BusSettings = BusSettings()
+    idempotency: IdempotencySettings = IdempotencySettings()
+    health: HealthSettings = HealthSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     admin: AdminSettings = AdminSettings()
     logging: LoggingSettings = LoggingSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -51,21 +77,7 @@ class EngineSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> EngineSettings:
-        problems = []
-        names = [s.name for s in self.strategies]
-        if len(set(names)) != len(names):
-            problems.append("strategies: names must differ")
-        total = sum(s.allocation_percent for s in self.strategies)
-        if total > 100 + 1e-9:
-            problems.append(f"strategies: allocations sum to {total:g} %, at most 100 is possible")
-        if self.risk.max_position_percent > self.risk.max_strategy_percent:
-            problems.append("risk: max_position_percent must not exceed max_strategy_percent")
-        if self.shutdown.force_timeout_s < self.shutdown.trade_timeout_s:
-            problems.append("shutdown: force_timeout_s must not be below trade_timeout_s")
-        if self.queue.warning_threshold >= self.queue.critical_threshold:
-            problems.append("queue: warning_threshold must be below critical_threshold")
-        if self.bot.mode == "Live" and self.wallet.key_file is None:
-            problems.append("wallet: key_file is needed in mode Live")
-        if problems:
-            raise ValueError("; ".join(problems))
+        groups: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
+        if problems := list(broken_rules(View(groups))):
+            raise Contradictions(problems)
         return self

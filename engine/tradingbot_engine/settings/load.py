@@ -1,35 +1,60 @@
-"""Read settings, and say everything that is wrong with them at once."""
+"""Read settings from file and environment, and say everything that is wrong with them at once."""
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_settings import EnvSettingsSource
+from pydantic_settings.exceptions import SettingsError
 
 from tradingbot_engine.errors import PermanentError
-from tradingbot_engine.settings.engine import EngineSettings
+from tradingbot_engine.redact import remember, scrub
+from tradingbot_engine.settings.engine import Contradictions, EngineSettings
+from tradingbot_engine.settings.rules import Loc, View, broken_rules
+from tradingbot_engine.settings.schema import secrets_in
+
+ENV_PREFIX, ENV_DELIMITER = "TRADINGBOT_", "__"
+MAX_FILE_BYTES = 4 * 1024 * 1024
+_SHOWN_CHARS = 80
 
 
 class SettingsInvalid(PermanentError):
     """The settings cannot be used; the text lists every problem, one a line."""
 
 
-_SECRET_FIELDS = frozenset({"url", "websocket_url", "api_key", "key_file"})
+_SECRET_FIELDS = frozenset({"url", "websocket_url", "api_key", "key_file", "base_url", "history_url", "price_url"})
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What file and environment said, before defaults: plain data, each in the shape of `EngineSettings`."""
+
+    file: dict[str, Any] = field(default_factory=dict, repr=False)
+    environment: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def merged(self) -> dict[str, Any]:
+        """Return both; the environment wins, setting by setting."""
+        return _merge(self.file, self.environment)
 
 
 def problems_of(error: ValidationError) -> list[str]:
     """Return one line per problem: path, what is wrong, and the value unless it could be a secret."""
-    lines = []
+    lines: list[str] = []
     for item in error.errors(include_url=False):
+        cause = item.get("ctx", {}).get("error")
+        if isinstance(cause, Contradictions):
+            lines += cause.problems
+            continue
         path = ".".join(str(part) for part in item["loc"]) or "settings"
-        shown = ""
-        if not item["loc"] or (
-            item["loc"][-1] not in _SECRET_FIELDS and not isinstance(item.get("input"), dict | list)
-        ):
-            value = item.get("input")
-            shown = "" if isinstance(value, dict | list) else f" (value {value!r})"
-        lines.append(f"{path}: {item['msg'].removeprefix('Value error, ')}{shown}")
+        lines.append(
+            scrub(f"{path}: {item['msg'].removeprefix('Value error, ')}{_shown(item['loc'], item.get('input'))}")
+        )
     return lines
 
 
@@ -40,15 +65,125 @@ def load_settings(path: Path) -> EngineSettings:
     Raises:
         SettingsInvalid: The file cannot be read, is not JSON, or has problems (all of them listed).
     """
+    return settings_from(read_sources(path))
+
+
+def read_sources(path: Path | None) -> Sources:
+    """
+    Return what a file (None: no file) and the environment say.
+
+    Raises:
+        SettingsInvalid: One of them cannot be read.
+    """
+    return Sources(file=_file(path) if path is not None else {}, environment=_environment())
+
+
+def settings_from(sources: Sources) -> EngineSettings:
+    """
+    Return the settings in force.
+
+    Raises:
+        SettingsInvalid: They have problems: all of them, also those between settings that are sound.
+    """
+    data = sources.merged()
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        settings = EngineSettings(**data)
+    except ValidationError as error:
+        broken: list[Loc] = [tuple(item["loc"]) for item in error.errors(include_url=False) if item["loc"]]
+        lines = problems_of(error)
+        if broken:  # pydantic stops before the rules between groups
+            lines += broken_rules(View(_sound_groups(data, broken), broken))
+        raise SettingsInvalid("\n".join(dict.fromkeys(lines))) from None  # the cause would show the values
+    except RecursionError:
+        raise SettingsInvalid("settings: nested too deeply") from None
+    remember(*secrets_in(settings))
+    return settings
+
+
+def _file(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise SettingsInvalid(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise SettingsInvalid(f"{path}: is not JSON: {error}") from error
+    if len(raw) > MAX_FILE_BYTES:
+        raise SettingsInvalid(f"{path}: is larger than {MAX_FILE_BYTES} bytes")
+    try:
+        data = json.loads(raw, object_pairs_hook=_no_key_twice)
+    except (ValueError, RecursionError) as error:
+        raise SettingsInvalid(f"{path}: is not JSON: {error}") from None
     if not isinstance(data, dict):
         raise SettingsInvalid(f"{path}: must hold a JSON object")
+    return data
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice[:_SHOWN_CHARS]!r} stands twice in one object")
+    return data
+
+
+def _environment() -> dict[str, Any]:
+    groups = {f"{ENV_PREFIX}{name}{ENV_DELIMITER}".upper() for name in EngineSettings.model_fields}
+    stray = [
+        name
+        for name in os.environ
+        if name.upper().startswith(ENV_PREFIX)
+        and ENV_DELIMITER in name.removeprefix(ENV_PREFIX)
+        and not any(name.upper().startswith(group) for group in groups)
+    ]
+    if stray:
+        offer = ", ".join(EngineSettings.model_fields)
+        raise SettingsInvalid(
+            "\n".join(f"{name}: no such group of settings: there are {offer}" for name in sorted(stray))
+        )
     try:
-        return EngineSettings(**data)
-    except ValidationError as error:
-        raise SettingsInvalid("\n".join(problems_of(error))) from error
+        return dict(EnvSettingsSource(EngineSettings)())
+    except SettingsError as error:
+        raise SettingsInvalid(f"environment: {error}: write it as JSON") from None
+
+
+def _shown(loc: tuple[str | int, ...], value: Any) -> str:
+    """Return the value for a problem's line: short, and nothing that could be a secret."""
+    if isinstance(value, dict | list) or (loc and loc[-1] in _SECRET_FIELDS):
+        return ""
+    text = repr(value)
+    return f" (value {text})" if len(text) <= _SHOWN_CHARS else f" (value of {len(text)} characters)"
+
+
+def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    out = dict(under)
+    for name, value in over.items():
+        below = out.get(name)
+        out[name] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return out
+
+
+def _sound_groups(data: Mapping[str, Any], broken: list[Loc]) -> dict[str, Any]:
+    """Return every group that can be read once its broken settings have their defaults."""
+    groups: dict[str, Any] = {}
+    for name, info in EngineSettings.model_fields.items():
+        here = [loc[1:] for loc in broken if loc[0] == name]
+        if any(not loc for loc in here):
+            continue
+        value = data.get(name, info.get_default(call_default_factory=True))
+        if not isinstance(value, BaseModel):
+            for loc in sorted(here, key=str, reverse=True):
+                value = _without(value, loc)
+        try:
+            groups[name] = TypeAdapter[Any](info.annotation or Any).validate_python(value)
+        except ValidationError:
+            continue
+    return groups
+
+
+def _without(value: Any, loc: Loc) -> Any:
+    """Return a copy of plain data without one entry; lists are cut off whole, since their other indices would shift."""
+    if isinstance(value, dict) and loc and loc[0] in value:
+        if len(loc) == 1:
+            return {key: inner for key, inner in value.items() if key != loc[0]}
+        return {**value, loc[0]: _without(value[loc[0]], loc[1:])}
+    return value

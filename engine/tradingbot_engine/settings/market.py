@@ -13,7 +13,9 @@ class TokenSettings(Group):
     """A token that the bot may trade."""
 
     mint: Base58Key
+    """Address of the token's mint."""
     symbol: str = Field(default="", max_length=32)
+    """What people call it."""
 
 
 class EventTimeSettings(Group):
@@ -23,17 +25,21 @@ class EventTimeSettings(Group):
     Event time in milliseconds = `origin_ms` + (slot - `origin_slot`) × `ms_per_slot`. Absent: wall time.
     """
 
-    origin_slot: int = Field(ge=0)
-    origin_ms: int = Field(ge=0)
-    ms_per_slot: float = Field(gt=0)
+    origin_slot: int = Field(ge=0, le=2**63 - 1, json_schema_extra={"unit": "slot"})
+    """A slot whose event time is known."""
+    origin_ms: int = Field(ge=0, le=2**53)
+    """Event time of that slot, Unix milliseconds."""
+    ms_per_slot: float = Field(gt=0, le=86_400_000)
+    """Event time that passes from one slot to the next."""
 
 
 class MarketSettings(Group):
     """What is traded, and where prices come from."""
 
     quote: Literal["SOL", "USDC"] = "SOL"
+    """What tokens are bought with; capital, profit and drawdown are counted in it."""
     tokens: tuple[TokenSettings, ...] = Field(min_length=1, max_length=1000)
-    max_staleness_ms: int = Field(default=500, ge=1)
+    max_staleness_ms: int = Field(default=500, ge=1, le=600_000)
     """Without a proof of life from the feed for this long (wall time), entries are blocked."""
     event_time: EventTimeSettings | None = None
     history_url: HttpUrl | None = None

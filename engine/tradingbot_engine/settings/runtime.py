@@ -27,25 +27,44 @@ class LedgerSettings(Group):
 
 
 class ShutdownSettings(Group):
-    """How long a drain follows what is in flight."""
+    """How the engine stops."""
 
-    trade_timeout_s: float = Field(default=30, ge=0)
-    force_timeout_s: float = Field(default=60, ge=0)
+    graceful: bool = Field(default=True, json_schema_extra={"seed": "ENABLE_GRACEFUL_SHUTDOWN"})
+    """Whether a stop follows the trades in flight; without it they stay journalled for the next owner."""
+    trade_timeout_s: float = Field(default=30, ge=0, le=3600, json_schema_extra={"seed": "SHUTDOWN_TIMEOUT_MS"})
+    """How long trades in flight are followed; what is then open stays in the ledger for the next owner."""
+    force_timeout_s: float = Field(default=60, ge=0, le=7200)
+    """After this the engine ends, whatever is under way; not below `trade_timeout_s`."""
 
 
 class AdminSettings(Group):
     """The admin port."""
 
-    host: str = "127.0.0.1"
+    host: str = Field(default="127.0.0.1", min_length=1, max_length=255, pattern=r"^[0-9A-Za-z.:-]+$")
+    """Interface that is listened on."""
     port: int = Field(default=8080, ge=0, le=65535)
     """0 takes a free port; `port_file` tells which."""
     port_file: Path | None = None
+    """Where the port is written."""
     token_file: Path | None = None
     """0600; made if it does not exist. Absent: /v1 is refused."""
 
 
 class LoggingSettings(Group):
-    """What is written about the work."""
+    """What is written about the work, on standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    json_lines: bool = True
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", json_schema_extra={"seed": "LOG_LEVEL"})
+    """The least level that is written."""
+    json_lines: bool = Field(default=True, json_schema_extra={"seed": "LOG_JSON"})
+    """One JSON object per line; false: text for people."""
+    trace_requests: bool = Field(default=True, json_schema_extra={"seed": "TRACE_REQUEST_IDS"})
+    """Whether lines carry the ids of the request and the trade that they are about."""
+    error_stacks: bool = Field(default=False, json_schema_extra={"seed": "RPC_ERROR_STACKS"})
+    """Whether errors are written with their stack; otherwise with type, text and the place they came from."""
+
+
+class MetricsSettings(Group):
+    """What is counted."""
+
+    max_series: int = Field(default=2000, ge=10, le=100_000, json_schema_extra={"unit": "series"})
+    """Label sets of one metric; counts beyond it go to the label set `other`, gauges are refused."""

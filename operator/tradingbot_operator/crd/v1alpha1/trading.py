@@ -112,7 +112,7 @@ class Risk(Model):
 
     profile: Literal["Conservative", "Balanced", "Aggressive"] = "Balanced"
     """The set of numbers that fills in what is left out here."""
-    capital: Annotated[float, Field(gt=0, le=1e12), Unit("SOL or USDC, as market.quote says")] | None = None
+    capital: Annotated[float, Field(gt=0, le=1e9), Unit("SOL or USDC, as market.quote says")] | None = None
     """What the bot may trade with; absent: the wallet's equity at its first start."""
     max_position_percent: Percent | None = None
     """Greatest size of one trade."""
