@@ -20,9 +20,10 @@ from support.ledgers import NOW_MS, a_bot, a_risk, an_entry, claimed, limits, ow
 
 from tradingbot_engine.clock import ManualClock
 from tradingbot_engine.errors import LedgerCorrupt, LedgerNotDurable, LedgerUnavailable
-from tradingbot_engine.ledger import sqlite_files
+from tradingbot_engine.ledger import sqlite_files, sqlite_log
 from tradingbot_engine.ledger.invariants import violations
 from tradingbot_engine.ledger.port import ClaimOutcome
+from tradingbot_engine.ledger.program import one
 from tradingbot_engine.ledger.sqlite import SqliteLedger
 from tradingbot_engine.ledger.sqlite_files import file_system_of
 
@@ -370,3 +371,125 @@ def test_the_writer_thread_ends_with_the_ledger(tmp_path: Path) -> None:
     before = set(threading.enumerate())
     asyncio.run(use())
     assert [t.name for t in set(threading.enumerate()) - before if t.name.startswith("ledger")] == []
+
+
+async def test_an_old_copy_written_over_the_open_file_is_noticed(tmp_path: Path) -> None:
+    """The same file, other bytes (`cp backup.db ledger.db`): the next write is refused, and the copy stays what it was."""
+    path = tmp_path / "ledger.db"
+    ledger = await opened(path)
+    me = await own(ledger)
+    assert ledger._connection is not None
+    ledger._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    copy = path.read_bytes()
+    orders = [an_entry(n, mint=f"mint {n}") for n in range(40)]
+    for order in orders[:20]:
+        await claimed(ledger, order, me)
+    ledger._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    for order in orders[20:]:
+        await claimed(ledger, order, me)  # these are in the log only
+    with path.open("r+b") as file:
+        file.write(copy)
+        file.truncate()
+    with pytest.raises(LedgerCorrupt, match="overwritten"):
+        await ledger.claim(an_entry("late", mint="late"), ownership=me, limits=limits())
+    assert ledger.reconnections() == 1
+    with pytest.raises(LedgerCorrupt):
+        await ledger.open_intents()
+    await ledger.close()
+    assert path.read_bytes() == copy
+
+    again = SqliteLedger(path, clock=ManualClock())
+    await again.open()
+    assert await again.open_intents() == []
+    assert await violations(again) == []
+    await again.close()
+
+
+async def test_what_another_process_of_ours_does_to_the_file_is_in_order(tmp_path: Path) -> None:
+    """It may carry the log over, which changes the file; nothing in it goes back."""
+    first, second = await opened(tmp_path / "ledger.db"), await opened(tmp_path / "ledger.db")
+    me = await own(first)
+    assert second._connection is not None
+    for n in range(30):
+        await claimed(first, an_entry(n, mint=f"mint {n}"), me)
+        second._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    (tmp_path / "ledger.db").touch()
+    await claimed(first, an_entry("after", mint="after"), me)
+    assert first.reconnections() == 0
+    assert await violations(first) == []
+    await second.close()
+    await first.close()
+
+
+@pytest.mark.parametrize("which", ["an older copy beside a newer log", "a newer copy beside an older log"])
+async def test_a_log_beside_a_copy_that_it_does_not_belong_to_is_refused(tmp_path: Path, which: str) -> None:
+    """SQLite would mix the two without a word; they are left as they are, and the copy alone can be opened."""
+    path = tmp_path / "ledger.db"
+    log = sqlite_files.log_of(path)
+    states: list[tuple[bytes, bytes]] = []
+    for n in range(3):
+        ledger = await opened(path)
+        me = await own(ledger)
+        await claimed(ledger, an_entry(n, mint=f"mint {n}"), me)
+        states.append((path.read_bytes(), log.read_bytes()))  # as `kill -9` leaves them
+        await ledger.close()
+    older, _, newer = states
+    file, beside = (older[0], newer[1]) if which.startswith("an older") else (newer[0], older[1])
+    for state in states:  # each with its own log is in order
+        path.write_bytes(state[0])
+        log.write_bytes(state[1])
+        ledger = SqliteLedger(path, clock=ManualClock())
+        await ledger.open()
+        assert await violations(ledger) == []
+        await ledger.close()
+    path.write_bytes(file)
+    log.write_bytes(beside)
+    with pytest.raises(LedgerCorrupt, match="does not belong"):
+        await SqliteLedger(path, clock=ManualClock()).open()
+    assert (path.read_bytes(), log.read_bytes()) == (file, beside)
+    log.unlink()
+    ledger = SqliteLedger(path, clock=ManualClock())
+    await ledger.open()
+    assert await violations(ledger) == []
+    await ledger.close()
+
+
+async def flooded(path: Path) -> tuple[SqliteLedger, int, int]:
+    """Return a ledger after 90 batches of claims, its log's largest size, and how many logs there were."""
+    ledger = await opened(path)
+    me = await own(ledger)
+    largest, versions = 0, set()
+    for n in range(90):
+        orders = [an_entry(f"{n} {k}", mint=f"{n} {k}", reserve_quote=0, reserve_lamports=0) for k in range(16)]
+        wide = limits(max_open_intents=10**6)
+        results = await asyncio.gather(*(ledger.claim(o, ownership=me, limits=wide) for o in orders))
+        assert {r.outcome for r in results} == {ClaimOutcome.CLAIMED}
+        largest = max(largest, sqlite_files.log_of(path).stat().st_size)
+        versions.add((await ledger.look(lambda: one("PRAGMA user_version")) or (None,))[0])
+    return ledger, largest, len(versions)
+
+
+async def test_the_log_stays_bounded_while_it_is_written_without_a_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is carried over beside the writer, starts anew at its limit, and a process that dies then loses nothing."""
+    monkeypatch.setattr(sqlite_log, "CARRY_AFTER", 16)
+    endless, unlimited, logs = await flooded(tmp_path / "endless.db")
+    await endless.close()
+    assert logs == 1
+    monkeypatch.setattr(sqlite_log, "MAX_LOG_PAGES", 200)
+    path = tmp_path / "ledger.db"
+    ledger, largest, logs = await flooded(path)
+    assert largest < unlimited / 2
+    assert logs > 2
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / "ledger.db").write_bytes(path.read_bytes())
+    (copy / "ledger.db-wal").write_bytes(sqlite_files.log_of(path).read_bytes())
+    expected = await ledger.intent_counts()
+    await ledger.close()
+    again = SqliteLedger(copy / "ledger.db", clock=ManualClock())
+    await again.open()
+    assert await again.intent_counts() == expected
+    assert await violations(again) == []
+    await again.close()

@@ -85,15 +85,20 @@ def _attempts() -> Program[list[str]]:
     rows = yield from execute(
         "SELECT i.id, i.state, i.attempt, count(a.n), coalesce(max(a.n), 0), "
         f"coalesce(sum(CASE WHEN a.state IN ({', '.join(repr(str(s)) for s in LIVE)}) THEN 1 ELSE 0 END), 0), "
-        "coalesce(max(CASE WHEN a.n = i.attempt THEN a.state END), '') "
+        "coalesce(max(CASE WHEN a.n = i.attempt THEN a.state END), ''), "
+        "coalesce(max(CASE WHEN a.state = 'DONE' THEN a.n END), 0) "
         "FROM intents i LEFT JOIN attempts a ON a.intent_id = i.id GROUP BY i.id, i.state, i.attempt"
     )
-    for identity, state, attempt, count, newest, live, stands in rows:
+    for identity, state, attempt, count, newest, live, stands, done in rows:
         if count != attempt or newest != attempt:
             found.append(f"intent {identity} is at attempt {attempt}, but has {count} up to {newest}")
         if live != (state in LIVE):
             found.append(f"intent {identity} is {state} with {live} live attempts")
-        if attempt and state not in (stands, IntentState.ABANDONED):
+        if bool(done) != (state == IntentState.DONE):
+            found.append(f"intent {identity} is {state}, its attempt {done} is DONE")
+        elif done and done < attempt and stands not in (IntentState.EXPIRED, IntentState.FAILED):
+            found.append(f"intent {identity} is DONE by attempt {done}, its attempt {attempt} {stands}")
+        elif not done and attempt and state not in (stands, IntentState.ABANDONED):
             found.append(f"intent {identity} is {state}, its attempt {stands}")
     rows = yield from execute(
         "SELECT f.intent_id, i.state, f.finalized FROM fills f JOIN intents i ON i.id = f.intent_id "
@@ -102,7 +107,8 @@ def _attempts() -> Program[list[str]]:
     found += [f"intent {r[0]} is {r[1]}, but has a fill with finalized = {r[2]}" for r in rows]
     rows = yield from execute(
         "SELECT i.id, i.state FROM intents i WHERE i.state IN ('DONE', 'CONFIRMED') "
-        "AND NOT EXISTS (SELECT 1 FROM fills f WHERE f.intent_id = i.id AND f.attempt = i.attempt)"
+        "AND NOT EXISTS (SELECT 1 FROM fills f JOIN attempts a ON a.intent_id = f.intent_id AND a.n = f.attempt "
+        "WHERE f.intent_id = i.id AND a.state = i.state)"
     )
     return found + [f"intent {r[0]} is {r[1]} without a fill" for r in rows]
 

@@ -44,7 +44,7 @@ INTENTS_OF_POSITION_SQL = (
     "SELECT i.purpose, i.state, i.reserve_quote, "
     "(SELECT coalesce(sum(a.fee_lamports), 0) FROM attempts a WHERE a.intent_id = i.id), "
     "coalesce(f.base_delta, 0), coalesce(f.quote_delta, 0), f.intent_id IS NOT NULL, coalesce(f.finalized, 0) "
-    "FROM intents i LEFT JOIN fills f ON f.intent_id = i.id AND f.attempt = i.attempt WHERE i.position_id = $1"
+    "FROM intents i LEFT JOIN fills f ON f.intent_id = i.id WHERE i.position_id = $1"
 )
 POSITION_SQL = (
     "UPDATE positions SET state = $1, bought = $2, sold = $3, cost = $4, proceeds = $5, realized = $6, exposure = $7, "
@@ -83,7 +83,8 @@ def check_move(move: Move) -> IntentState:
         raise PermanentError(f"{what}: carries a new attempt")
     if move.event in (E.CONFIRM, E.FINALIZE, E.FAIL):
         fill = move.fill
-        if fill is None or (fill.intent_id, fill.attempt) != (move.intent_id, move.attempt):
+        earlier = move.event is E.FINALIZE and fill is not None and 1 <= fill.attempt < move.attempt
+        if fill is None or fill.intent_id != move.intent_id or not (earlier or fill.attempt == move.attempt):
             raise PermanentError(f"{what}: must carry the fill of this attempt")
         if fill.finalized != (move.event is not E.CONFIRM):
             raise PermanentError(f"{what}: a fill is final exactly when its block is")
@@ -91,6 +92,15 @@ def check_move(move: Move) -> IntentState:
             raise PermanentError(f"{what}: a failed transaction moves nothing but its fee")
     elif move.fill is not None:
         raise PermanentError(f"{what}: carries a fill")
+    failed, by = move.failed, move.fill
+    if failed is not None and (
+        by is None
+        or by.attempt >= move.attempt
+        or (failed.intent_id, failed.attempt, failed.finalized) != (move.intent_id, move.attempt, True)
+        or failed.base_delta
+        or failed.quote_delta
+    ):
+        raise PermanentError(f"{what}: a failure beside a fill is the current attempt's, and only paid its fee")
     if move.event is E.CONFIRM and move.confirmed_slot is None:
         raise PermanentError(f"{what}: must carry the slot")
     return after
@@ -123,6 +133,8 @@ def move(step: Move, *, ownership: Ownership) -> Program[IntentRecord | None]:
     yield from _attempt(new, step)
     if step.fill is not None:
         yield from _fill(new, step.fill, landed=after is IntentState.DONE)
+        if step.failed is not None:
+            yield from _fill(new, step.failed, landed=False)
     elif step.event is E.FORK:
         yield from execute(UNFILL_SQL, step.intent_id, step.attempt)
     if after in TERMINAL:
@@ -154,13 +166,19 @@ def _after(record: IntentRecord, step: Move, after: IntentState, ownership: Owne
 def _attempt(new: IntentRecord, step: Move) -> Program[None]:
     if step.new_attempt is not None:
         yield from execute(NEW_ATTEMPT_SQL, *values(step.new_attempt), str(new.state))
+    elif step.fill is not None and step.fill.attempt != step.attempt:
+        # An earlier attempt was executed: the current one failed by the guard, or never landed.
+        over = IntentState.FAILED if step.failed is not None else IntentState.EXPIRED
+        yield from execute(UNFILL_SQL, step.intent_id, step.attempt)
+        yield from execute(ATTEMPT_STATE_SQL, str(over), step.intent_id, step.attempt)
+        yield from execute(ATTEMPT_STATE_SQL, str(new.state), step.intent_id, step.fill.attempt)
     elif new.state is not IntentState.ABANDONED:
         yield from execute(ATTEMPT_STATE_SQL, str(new.state), step.intent_id, step.attempt)
 
 
 def _fill(new: IntentRecord, fill: Fill, *, landed: bool) -> Program[None]:
     """Replace the provisional fill by this one; of a failed transaction only fee and balance are kept, with the attempt."""
-    attempt = _current(new)
+    attempt = _current(replace(new, attempts=new.attempts[: fill.attempt]))
     if fill.signature != attempt.signature:
         raise PermanentError(f"the fill is of {fill.signature}, attempt {attempt.n} was signed as {attempt.signature}")
     yield from execute(UNFILL_SQL, fill.intent_id, fill.attempt)
@@ -190,9 +208,11 @@ def _rebook(new: IntentRecord, step: Move) -> Program[None]:
     if not (ended or realized or exposure):
         return
     fill = step.fill if ended else None
-    lamports = fill.lamport_delta if fill is not None else 0
+    refused = step.failed if ended else None
+    lamports = (fill.lamport_delta if fill is not None else 0) + (refused.lamport_delta if refused is not None else 0)
     quote = lamports if quote_is_sol else (fill.quote_delta if fill is not None else 0)
-    failed_fee = _fees(fill) if fill is not None and new.state is IntentState.FAILED else 0
+    failed = fill if new.state is IntentState.FAILED else refused
+    failed_fee = _fees(failed) if failed is not None else 0
     freed = (intent.reserve_quote, intent.reserve_lamports) if ended else (0, 0)
     yield from execute(BOT_SQL, *freed, lamports, quote, realized, failed_fee, utc_day(step.at_ms), int(ended))
     yield from execute(STRATEGY_SQL, exposure, realized, intent.strategy)

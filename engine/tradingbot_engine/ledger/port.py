@@ -136,6 +136,11 @@ class Move:
     fill: Fill | None = None
     confirmed_slot: Slot | None = None
     reason: str = ""
+    failed: Fill | None = None
+    """
+    Only with a FINALIZE whose fill is an earlier attempt's (an on-chain guard showed that it had succeeded after all): the
+    fee that the current attempt paid for being refused, if it landed; without it, it never landed and is EXPIRED.
+    """
 
 
 @dataclass(frozen=True, slots=True)

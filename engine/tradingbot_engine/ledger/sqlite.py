@@ -6,6 +6,7 @@ none is answered before the commit that holds it is durable.
 
 A file that is moved, deleted or replaced while it is open ends the ledger for good: every call raises LedgerCorrupt. It is never opened
 anew under way, since beside another file lies this one's log (`-wal`), and nobody but a person knows which of them is the newest.
+The same holds for a file that is overwritten in place, or found with a log that is not its own (`sqlite_log`).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from tradingbot_engine.ledger.sqlite_files import (
     set_log_aside,
     translated,
 )
+from tradingbot_engine.ledger.sqlite_log import MAX_VERSION, LogKeeper, check_log, seq_of_file
 
 T = TypeVar("T")
 
@@ -67,6 +69,8 @@ class SqliteLedger(ProgramLedger):
         self._readers: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
         self._reading: sqlite3.Connection | None = None
+        self._keeper: LogKeeper | None = None
+        self._log_begins: int | None = None
         self._file: tuple[int, int] | None = None
         self._log: tuple[int, int] | None = None
         self._gone: LedgerCorrupt | None = None
@@ -75,7 +79,8 @@ class SqliteLedger(ProgramLedger):
         try:
             self._connection = await asyncio.to_thread(self._open)
             self._reading = await asyncio.to_thread(connect, self._path, read_only=True)
-            self._check_file()  # both connections lead to the file that was identified before them
+            self._keeper = await asyncio.to_thread(LogKeeper, self._path)
+            self._check_file()  # all connections lead to the file that was identified before them
         except BaseException as error:
             await self.close()
             if isinstance(error, sqlite3.Error):
@@ -95,16 +100,24 @@ class SqliteLedger(ProgramLedger):
         if self._readers is not None:
             await asyncio.to_thread(self._readers.shutdown)
             self._readers = None
-        for connection in (self._reading, self._connection):
+        if self._keeper is not None:
+            await asyncio.to_thread(self._keeper.close)
+            self._keeper = None
+        # The last one to close carries the log over, unless it only reads: into a file that is no longer ours nothing must go.
+        ours = (self._reading, self._connection)
+        for connection in ours if self._gone is None else reversed(ours):
             if connection is not None:
-                connection.close()
+                await asyncio.to_thread(connection.close)
         self._reading = self._connection = None
 
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.touch(mode=0o600)
         self._gone, self._file = None, file_id(self._path)
+        check_log(self._path)
         connection = open_durable(self._path)
+        _, pages, carried = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        self._log_begins = seq_of_file(self._path) if pages == carried else None
         log = log_of(self._path)
         self._log = file_id(log) if log.exists() else None
         return connection
@@ -113,10 +126,12 @@ class SqliteLedger(ProgramLedger):
         return int(self._gone is not None)
 
     def _check_file(self) -> None:
-        """Two microseconds, before and after each transaction; once it was another file, nothing makes it good again."""
+        """Some microseconds, before and after each transaction; once it was another file, nothing makes it good again."""
         if self._gone is None:
             try:
                 check_same(self._path, self._file)
+                if self._keeper is not None:
+                    self._keeper.file_changed()
             except LedgerCorrupt as error:
                 self._gone = error
                 set_log_aside(self._path, self._log)
@@ -147,6 +162,14 @@ class SqliteLedger(ProgramLedger):
             if jobs:
                 self._commit(self._connection, jobs)
                 _answer(jobs)
+                self._keep_log(self._connection, len(jobs))
+
+    def _keep_log(self, connection: sqlite3.Connection, operations: int) -> None:
+        """What fails here concerns no operation, and is met by the next one."""
+        assert self._keeper is not None
+        with contextlib.suppress(sqlite3.Error, LedgerCorrupt, OSError):
+            begins = self._keeper.wrote(operations, connection)
+            self._log_begins = begins if begins is not None else self._log_begins
 
     def _commit(self, connection: sqlite3.Connection, jobs: list[_Job]) -> None:
         """
@@ -162,7 +185,10 @@ class SqliteLedger(ProgramLedger):
                 connection.execute("BEGIN IMMEDIATE")
                 for job in jobs:
                     self._run(connection, job)
+            if self._log_begins is not None:  # with the first of the log's transactions, not before: see `sqlite_log`
+                connection.execute(f"PRAGMA user_version = {min(self._log_begins, MAX_VERSION)}")
             connection.execute("COMMIT")
+            self._log_begins = None
             self._check_file()  # a commit that went into a file that is no longer the ledger was none
         except BaseException as error:
             with contextlib.suppress(sqlite3.Error):

@@ -12,6 +12,8 @@ from tradingbot_engine.ledger.migrate import upgrade_script
 
 BUSY_TIMEOUT_MS = 2000
 """How long another process may hold the file before a write is refused."""
+CACHE_KIB = 8192
+"""What the writer keeps of the file in memory: the upper pages of all indexes, and the newest rows."""
 NETWORK_FILE_SYSTEMS = frozenset(
     {"afs", "ceph", "cifs", "fuse.sshfs", "fuse.glusterfs", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "smbfs"}
 )
@@ -144,6 +146,8 @@ def open_durable(path: Path) -> sqlite3.Connection:
         if mode != "wal":
             raise LedgerNotDurable(f"{path}: SQLite keeps journal mode {mode} instead of WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `sqlite_log`
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         connection.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone leaves data in the drive's cache
         migrate(connection, path)
     except BaseException:
