@@ -105,6 +105,8 @@ class Bank:
         self.votes = votes
         self.halted = False
         self.forks = 0
+        self.written_slot = 0
+        """Newest slot into which an account was written without a transaction."""
         self._random = random.Random(seed)
         self._store = store
         self._slot_listeners: list[Callable[[int], None]] = []
@@ -228,6 +230,7 @@ class Bank:
     def set_account(self, pubkey: Pubkey, account: Account | None) -> None:
         """Write an account into the current slot without a transaction, as a genesis does."""
         self._set(pubkey, account)
+        self.written_slot = self.slot
 
     def add_program(self, pubkey: Pubkey, elf: bytes) -> None:
         """Deploy a program; it is there at once and survives forks, as a genesis program does."""

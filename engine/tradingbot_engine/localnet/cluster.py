@@ -115,6 +115,8 @@ class Cluster:
         if self.bank.slot == self.bank.first_slot:
             # what was written at birth becomes final, and a genesis block that is its own tip is no chain to work on
             self.bank.tick(self.bank.finalize_depth + 2)
+        while self.bank.finalized_slot < self.bank.written_slot:  # tokens that were listed after the birth
+            self.bank.tick()
         try:
             await self._listen()
         except BaseException:

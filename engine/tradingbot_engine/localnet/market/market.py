@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import log
 from pathlib import Path
 
@@ -18,21 +19,22 @@ from tradingbot_engine.domain.events import Bar
 from tradingbot_engine.domain.units import BaseUnits, Slot, UnixMs
 from tradingbot_engine.localnet.market import amm, instructions
 from tradingbot_engine.localnet.market.accounts import associated
-from tradingbot_engine.localnet.market.birth import born_bars
+from tradingbot_engine.localnet.market.birth import born_bars, reserves_at
 from tradingbot_engine.localnet.market.faucet import TokenFaucet
+from tradingbot_engine.localnet.market.genesis import write_genesis, write_listing
 from tradingbot_engine.localnet.market.history import History
 from tradingbot_engine.localnet.market.jupiter import SwapApi
 from tradingbot_engine.localnet.market.ports import Bank
 from tradingbot_engine.localnet.market.prices import PriceApi
 from tradingbot_engine.localnet.market.replay import Recording, recorded_paths
 from tradingbot_engine.localnet.market.routes import hop_accounts
-from tradingbot_engine.localnet.market.scenario import Eased, Pegged, Scenario, path_of, path_of_sol
+from tradingbot_engine.localnet.market.scenario import Eased, Pegged, Scenario, number_of, path_of, path_of_sol
 from tradingbot_engine.localnet.market.scenario import Path as PricePath
 from tradingbot_engine.localnet.market.store import Birth, MarketStore
-from tradingbot_engine.localnet.market.tokens import SOL, USDC, listed
+from tradingbot_engine.localnet.market.tokens import SOL, USDC, WELL_KNOWN, listed, with_added
 from tradingbot_engine.localnet.market.traders import Action, Crowd, Withdrawal
 from tradingbot_engine.localnet.market.web_api import Gate, SwapFaults
-from tradingbot_engine.localnet.market.world import lay_out, reserves, write_genesis
+from tradingbot_engine.localnet.market.world import Pool, lay_out, reserves
 
 logger = structlog.get_logger(__name__)
 
@@ -81,6 +83,8 @@ class Market:
         self.trading = True
         """Whether the traders act; a test that wants a market that stands still turns it off."""
         self.failed_trades = 0
+        self.listed_with: Mapping[Pubkey, tuple[BaseUnits, BaseUnits]] = {}
+        """(base, quote) with which pools were opened that an earlier run did not have."""
         self._last_slot: Slot | None = None
         self._forks = bank.forks
 
@@ -90,30 +94,33 @@ class Market:
         """
         Write the genesis, or find the world of an earlier run in the bank; then trade at every slot.
 
+        A token that an earlier run did not have is listed now, with 25 h behind it; one that is not wanted any more stays.
+
         Raises:
-            BadToken: One of the tokens is malformed.
+            BadToken: One of the tokens is malformed, or cannot be listed.
         """
         bank = self._bank
+        now_ms = bank.clock.at_ms(bank.slot)
         birth = self._store.birth() if self._store else None
-        if birth is None:
-            birth = Birth(self._wanted.seed, self._wanted.tokens, bank.clock.at_ms(bank.slot))
+        birth = birth or Birth(self._wanted.seed, (), now_ms)
+        birth = replace(birth, tokens=with_added(birth.tokens, self._wanted.tokens))
         self.world = lay_out(birth.seed, listed(birth.tokens))
         bank.let_pass([*self.world.trader_keys, self.world.creator.pubkey()])
         is_new = bank.account(self.world.sol_usdc.address) is None
         if is_new:  # also where localnet died before its first blocks were final
-            birth = Birth(birth.seed, birth.tokens, bank.clock.at_ms(bank.slot))
+            birth = replace(birth, origin_ms=now_ms)
             write_genesis(self.world, bank)
         self.origin_ms: UnixMs = birth.origin_ms
         paths = self._paths(birth)
         self._crowd = Crowd(self.world, paths if is_new else self._eased(paths), self._transactions_per_slot)
-        now_ms = bank.clock.at_ms(bank.slot)
+        late = self._list_missing()
         kept = self._store.bars_before(now_ms) if self._store and not is_new else {}
-        born = self._born() if len(kept) < len(self.world.pools) else []
+        born = self._born([pool for n, pool in enumerate(self.world.pools) if pool in late or not kept.get(n)], now_ms)
         self.histories = {
             pool.address: History(
                 base_decimals=pool.base.decimals,
                 quote_decimals=pool.quote.decimals,
-                born_with=kept.get(number) or born[number],
+                born_with=born[pool.address] if pool.address in born else kept[number],
             )
             for number, pool in enumerate(self.world.pools)
         }
@@ -129,7 +136,10 @@ class Market:
         moved = [token for token in self.world.tokens if not token.stable]
         paths.update((token.mint, Pegged()) for token in self.world.tokens if token.stable)
         for index, token in enumerate(moved):
-            paths[token.mint] = path_of(self._scenario, seed=birth.seed, symbol=token.symbol, index=index)
+            known = token in WELL_KNOWN
+            name = token.symbol if known else str(token.mint)
+            number = index if known else number_of(name, seed=birth.seed)
+            paths[token.mint] = path_of(self._scenario, seed=birth.seed, symbol=name, index=number)
         if self._replay is not None:
             paths.update(recorded_paths(self._replay, [token.mint for token in moved], seed=birth.seed))
             paths[SOL.mint] = Pegged()  # so that a token moves alike against SOL and USDC
@@ -148,10 +158,22 @@ class Market:
                 eased[pool.base.mint] = Eased(path, offset, minutes)
         return eased
 
-    def _born(self) -> list[list[Bar]]:
+    def _list_missing(self) -> list[Pool]:
+        """List the tokens that the bank has no pools of: of an earlier run they were not wanted, or they did not become final."""
+        bank, world = self._bank, self.world
+        late = [pool for pool in world.pools if bank.account(pool.address) is None]
+        if late:
+            minutes = (bank.clock.at_ms(bank.slot) - self.origin_ms) / 60_000
+            opening = self.listed_with = {pool.address: reserves_at(self._crowd, pool, minutes) for pool in late}
+            tokens = [token for token in world.tokens if any(pool.base == token for pool in late)]
+            write_listing(world, bank, tokens, opening)
+        return late
+
+    def _born(self, pools: Sequence[Pool], until_ms: UnixMs) -> Mapping[Pubkey, list[Bar]]:
         clock, slot = self._bank.clock, self._bank.slot
         slot_ms = (clock.at_ms(slot + 1000) - clock.at_ms(slot)) / 1000
-        return born_bars(self._crowd, origin_ms=self.origin_ms, slot_ms=slot_ms)
+        bars = born_bars(self._crowd, pools, origin_ms=self.origin_ms, until_ms=until_ms, slot_ms=slot_ms)
+        return {pool.address: found for pool, found in zip(pools, bars, strict=True)}
 
     def mount(self, app: web.Application) -> None:
         """Add the swap, price and history APIs to `app`, the switch of their faults, and the faucet for tokens."""

@@ -232,6 +232,8 @@ class Pegged:
         return None
 
 
+FIRST_EXTRA, EXTRA_PHASES = 6, 6
+"""Tokens beside the well-known ones share so many numbers: their figures come at other times than those of most."""
 EASING_MINUTES = 30.0
 
 
@@ -253,6 +255,11 @@ class Eased:
 
     def rug_minute(self) -> float | None:
         return self.path.rug_minute()
+
+
+def number_of(mint: str, *, seed: int) -> int:
+    """Return the number that a token which is not well known has in scenarios: its own, in whatever order tokens are listed."""
+    return FIRST_EXTRA + int((unit(seed, mint, "number") + 1) / 2 * EXTRA_PHASES)
 
 
 def path_of(scenario: Scenario, *, seed: int, symbol: str, index: int) -> Path:

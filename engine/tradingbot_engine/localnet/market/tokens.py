@@ -84,6 +84,26 @@ def parse_token(text: str) -> Token:
     return known
 
 
+def with_added(kept: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
+    """
+    Return the extra tokens of a world that was born with `kept` and is started with `wanted`: none ever goes, new ones come last.
+
+    Raises:
+        BadToken: One is malformed, or is wanted with other decimals than it has.
+    """
+    known = {token.mint: token for token in (SOL, USDC, *listed(kept))}
+    tokens = list(kept)
+    for text in wanted:
+        token = parse_token(text)
+        there = known.get(token.mint)
+        if there is None:
+            known[token.mint] = token
+            tokens.append(text)
+        elif ":" in text and there.decimals != token.decimals:
+            raise BadToken(f"token {text!r}: this localnet has it with {there.decimals} decimals since it was listed")
+    return tuple(tokens)
+
+
 def listed(extra: Sequence[str]) -> tuple[Token, ...]:
     """Return the tokens that trade against SOL and USDC: the well-known ones and `extra` (MINT[:DECIMALS]), each once."""
     tokens = {token.mint: token for token in WELL_KNOWN}

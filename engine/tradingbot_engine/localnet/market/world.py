@@ -1,4 +1,4 @@
-"""Genesis: mints, pools, vaults, lookup tables and the traders' accounts, at addresses that follow from the seed."""
+"""The world of a seed: tokens, pools, vaults, lookup tables and traders, at addresses that follow from it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from solders.account import Account
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
@@ -15,13 +14,9 @@ from tradingbot_engine.domain.units import BaseUnits, Bps, Slot
 from tradingbot_engine.localnet.market import accounts
 from tradingbot_engine.localnet.market.ports import Bank
 from tradingbot_engine.localnet.market.tokens import SOL, USDC, Token
-from tradingbot_engine.localnet.program import pool_elf
 from tradingbot_engine.market.layouts import (
-    POOL_PROGRAM_ID,
-    POOL_SIZE,
     TOKEN_PROGRAM_ID,
     PoolState,
-    encode_pool,
     pool_authority,
     token_amount,
 )
@@ -154,47 +149,6 @@ def lay_out(seed: int, tokens: Sequence[Token]) -> World:
         pools += [pool(token, SOL, side_usd, max(4, fee_bps)), pool(token, USDC, side_usd, fee_bps)]
     traders = tuple(derived_key(seed, "trader", number) for number in range(TRADERS))
     return World(seed, tuple(tokens), tuple(pools), traders, creator)
-
-
-def write_genesis(world: World, bank: Bank) -> None:
-    """Put the program and every account of `world` into the bank; mints may be minted by the faucet's key."""
-    bank.add_program(POOL_PROGRAM_ID, pool_elf())
-    issued: dict[Pubkey, BaseUnits] = {}
-
-    def hold(owner: Pubkey, token: Token, amount: BaseUnits) -> None:
-        issued[token.mint] = issued.get(token.mint, 0) + amount
-        account = accounts.token_account(
-            rent=bank.rent(165), mint=token.mint, owner=owner, amount=amount, native=token == SOL
-        )
-        bank.set_account(accounts.associated(owner, token.mint), account)
-
-    deepest: dict[Token, BaseUnits] = {}
-    for pool in world.pools:
-        hold(pool.authority, pool.base, pool.opening_base)
-        hold(pool.authority, pool.quote, pool.opening_quote)
-        bank.set_account(
-            pool.address, Account(bank.rent(POOL_SIZE), encode_pool(pool.state), POOL_PROGRAM_ID, False, 0)
-        )
-        size = accounts.lookup_table_size(len(pool.lookup_addresses))
-        table = accounts.lookup_table(
-            rent=bank.rent(size),
-            authority=pool.creator,
-            addresses=pool.lookup_addresses,
-            last_extended_slot=max(0, bank.slot - 1),  # addresses count from the slot after their extension
-        )
-        bank.set_account(pool.lookup_table, table)
-        for token, amount in ((pool.base, pool.opening_base), (pool.quote, pool.opening_quote)):
-            deepest[token] = max(deepest.get(token, 0), amount)
-    for trader in (*world.traders, world.creator):
-        bank.set_account(trader.pubkey(), Account(TRADER_LAMPORTS, b"", accounts.SYSTEM_PROGRAM_ID, False, 0))
-        for token, amount in deepest.items():
-            hold(trader.pubkey(), token, amount * TRADER_DEPTH)
-    for token in world.by_mint.values():
-        authority = None if token == SOL else bank.faucet.pubkey()
-        supply = 0 if token == SOL else issued[token.mint]  # the native mint's supply is always shown as 0
-        bank.set_account(
-            token.mint, accounts.mint(rent=bank.rent(82), decimals=token.decimals, supply=supply, authority=authority)
-        )
 
 
 def reserves(bank: Bank, pool: Pool, slot: Slot | None = None) -> tuple[BaseUnits, BaseUnits]:
