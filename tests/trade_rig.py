@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import SecretStr
 from solders.keypair import Keypair
 
+from tradingbot_engine.audit.transaction import read_transaction
 from tradingbot_engine.clock import SystemClock
 from tradingbot_engine.domain.intents import Attempt, IntentRecord, IntentState, OrderIntent
 from tradingbot_engine.domain.portfolio import RiskState
@@ -33,7 +34,6 @@ from tradingbot_engine.ledger.port import BotRecord, ClaimLimits, ClaimOutcome, 
 from tradingbot_engine.localnet.cluster import Cluster
 from tradingbot_engine.localnet.faults import parse_fault
 from tradingbot_engine.localnet.market import Market
-from tradingbot_engine.localnet.market.web_api import SwapFaults
 from tradingbot_engine.rpc.methods import Rpc
 from tradingbot_engine.rpc.pool import RpcPool
 from tradingbot_engine.settings import (
@@ -145,11 +145,16 @@ class TradeRig:
 
     async def landed(self) -> Counter[str]:
         """Return how often each mark landed without error, by the chain alone."""
-        rpc = Rpc(self.pool)
+        rpc, wallet = Rpc(self.pool), str(self.wallet.pubkey())
         marks: Counter[str] = Counter()
-        async for row in rpc.all_signatures_for_address(str(self.wallet.pubkey())):
-            if row.memo is not None and "tb1:" in row.memo and not row.failed:
+        async for row in rpc.all_signatures_for_address(wallet):
+            if row.failed:
+                continue
+            if row.memo is not None and "tb1:" in row.memo:
                 marks[row.memo.split("tb1:")[1][:32]] += 1
+            elif row.memo is None:
+                shown = (await rpc.get_transaction(row.signature, encoding="base64")).result
+                marks.update(read_transaction(shown, signature=row.signature, wallet=wallet).marks)
         return marks
 
     def path_of(self, intent: OrderIntent) -> list[IntentState]:
@@ -167,7 +172,6 @@ class World:
     def heal(self) -> None:
         """Take all faults away."""
         self.cluster.faults.clear()
-        self.market.faults = SwapFaults()
 
 
 @asynccontextmanager

@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import based58
+from solders.pubkey import Pubkey
 
 from tradingbot_engine import crashpoint
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.domain.units import Address, Signature, Slot
 from tradingbot_engine.errors import EngineError, LedgerBehindChain, LedgerInUse, PermanentError, TemporaryError
+from tradingbot_engine.execution.guards import seed_of_guard
+from tradingbot_engine.execution.programs import SYSTEM
 from tradingbot_engine.ledger.port import BotRecord, Ledger, Ownership
 from tradingbot_engine.rpc.methods import Rpc
 from tradingbot_engine.rpc.pool import RpcPool
 
 _MARK = re.compile(r"tb1:([0-9a-f]{32})\b")
+_INTENT_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class ChainUnread(TemporaryError):
@@ -49,11 +57,14 @@ async def compare_with_chain(ledger: Ledger, rpc: RpcPool, bot: BotRecord) -> in
     """
     Check that every marked transaction of the wallet since the last comparison is an attempt in the ledger.
 
+    A memo is in the list of signatures; a guard is only in the transaction itself, so that those without a memo which the
+    ledger does not know (deposits, a person's own trades) are read one by one.
+
     One node may lag, or have holes since it was started from a snapshot, and its silence would let an old copy of the
     ledger pass: so every node is asked and what any of them shows counts. Two must answer where two are configured.
 
     Returns:
-        How many marked transactions were compared.
+        How many transactions with our mark were compared.
 
     Raises:
         LedgerBehindChain: One is not: an old copy of the ledger was put back, or another ledger trades the same wallet.
@@ -70,29 +81,31 @@ async def compare_with_chain(ledger: Ledger, rpc: RpcPool, bot: BotRecord) -> in
     newest = max(v.finalized for v in answered)
     if newest < bot.settled_slot:
         raise ChainUnread(f"the nodes stand at slot {newest}, the ledger knows of {bot.settled_slot}")
-    marked = {signature: mark for v in answered for signature, mark in v.marked.items()}
-    for signature in marked.keys() - await ledger.signatures_known(list(marked)):
-        if await _signed_by(rpc, signature, bot.wallet):
+    listed = {signature: mark for v in answered for signature, mark in v.listed.items()}
+    known = await ledger.signatures_known(list(listed))
+    for signature in listed.keys() - known:
+        mark = await _own_mark(rpc, signature, listed[signature], bot.wallet)
+        if mark:
             raise LedgerBehindChain(
-                f"the wallet signed {signature} with the mark {marked[signature]}, which this ledger does not know: "
+                f"the wallet signed {signature} with the mark {mark}, which this ledger does not know: "
                 "an older copy of the ledger was put back. Restore the newest copy, or run `tradingbot audit`"
             )
     # Only what every answering node has passed is settled: a slower one may still show something older.
     await ledger.set_settled_slot(min(v.finalized for v in answered))
-    return len(marked)
+    return sum(signature in known or bool(mark) for signature, mark in listed.items())
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What one node says: its finalized slot, and the marked transactions above the settled one (signature → mark)."""
+    """What one node says: its finalized slot, and the transactions above the settled one (signature → memo's mark or "")."""
 
     finalized: Slot
-    marked: dict[Signature, str]
+    listed: dict[Signature, str]
 
 
 async def _view(rpc: Rpc, bot: BotRecord) -> _View:
     finalized = await rpc.get_slot("finalized")
-    marked: dict[Signature, str] = {}
+    listed: dict[Signature, str] = {}
     before: Signature | None = None
     while True:
         page = (
@@ -102,22 +115,39 @@ async def _view(rpc: Rpc, bot: BotRecord) -> _View:
         ).result
         for row in page:
             if row.slot < bot.settled_slot:
-                return _View(finalized, marked)
-            if mark := _MARK.search(row.memo or ""):
-                marked[row.signature] = mark.group(1)
+                return _View(finalized, listed)
+            mark = _MARK.search(row.memo or "")
+            if mark or not row.failed:  # a failed one has made no guard
+                listed[row.signature] = mark.group(1) if mark else ""
         if not page:  # a short page is not the end: providers cut pages as they like
-            return _View(finalized, marked)
+            return _View(finalized, listed)
         before = page[-1].signature
 
 
-async def _signed_by(rpc: RpcPool, signature: Signature, wallet: Address) -> bool:
-    """Anybody may mention the wallet or copy a mark; only what the wallet signed is its own."""
+async def _own_mark(rpc: RpcPool, signature: Signature, memo: str, wallet: Address) -> str:
+    """
+    Return the mark of a transaction that the wallet signed, "" if there is none.
+
+    Anybody may mention the wallet or copy a mark; only what the wallet signed is its own.
+    """
     for endpoint in rpc.endpoints():
         try:
             found = (await Rpc(rpc).pinned(endpoint.name).get_transaction(signature, "confirmed")).result
             if found is not None:
                 message = found["transaction"]["message"]
-                return wallet in message["accountKeys"][: message["header"]["numRequiredSignatures"]]
-        except (EngineError, LookupError, TypeError):
+                if wallet not in message["accountKeys"][: message["header"]["numRequiredSignatures"]]:
+                    return ""
+                return memo or _guard_mark(message, wallet)
+        except (EngineError, LookupError, TypeError, ValueError):
             continue  # this node does not show it readably; another one listed it
     raise ChainUnread(f"a node lists {signature} but none shows it")
+
+
+def _guard_mark(message: Mapping[str, Any], wallet: Address) -> str:
+    """Return the id of the intent whose guard a message (encoding json) makes, "" if it makes none."""
+    for instruction in message["instructions"]:
+        if message["accountKeys"][instruction["programIdIndex"]] == str(SYSTEM):
+            seed = seed_of_guard(based58.b58decode(instruction["data"].encode()), Pubkey.from_string(wallet)) or ""
+            if _INTENT_ID.fullmatch(seed):
+                return seed
+    return ""

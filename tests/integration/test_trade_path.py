@@ -24,11 +24,9 @@ from tradingbot_engine.domain.intents import Attempt, IntentRecord, IntentState,
 from tradingbot_engine.domain.signals import Purpose, Side
 from tradingbot_engine.errors import Fenced, LedgerUnavailable
 from tradingbot_engine.execution.evidence import EvidenceGatherer
-from tradingbot_engine.execution.live import MarkNotInForce
 from tradingbot_engine.execution.programs import TOKEN, associated_token_account
 from tradingbot_engine.execution.trade import TradeDriver
 from tradingbot_engine.ledger.port import Ledger, Move, Ownership
-from tradingbot_engine.localnet.market.web_api import SwapFaults
 from tradingbot_engine.rpc.methods import Rpc
 from tradingbot_engine.settings import SwapSettings
 
@@ -333,7 +331,7 @@ async def test_a_drain_gives_up_what_was_never_signed_and_follows_what_was(world
 async def test_a_swap_api_that_limits_and_fails_delays_a_trade_and_no_more(world: World, tmp_path: Path) -> None:
     """Quotes are asked for again while the signal is fresh."""
     async with a_bot(world, tmp_path) as rig:
-        rig.market.faults = SwapFaults(status=503, probability=0.25)
+        rig.fault(target="swap", kind="http_error", status=503, probability=0.25)
         record = await rig.trade(an_intent("patient"))
         assert S.DONE is record.state
 
@@ -341,7 +339,7 @@ async def test_a_swap_api_that_limits_and_fails_delays_a_trade_and_no_more(world
 async def test_no_quote_at_all_ends_the_entry_when_its_signal_is_old(world: World, tmp_path: Path) -> None:
     """Nothing was signed, so nothing is to be proven."""
     async with a_bot(world, tmp_path, entry_max_age_s=1.0) as rig:
-        rig.market.faults = SwapFaults(status=503)
+        rig.fault(target="swap", kind="http_error", status=503)
         record = await rig.trade(an_intent("quoteless"))
         assert (record.state, record.attempt, record.reason) == (S.ABANDONED, 0, "TooOld")
 
@@ -427,13 +425,6 @@ async def test_a_driver_whose_shard_was_taken_stops_and_its_successor_finishes(w
             await zombie
         assert (done.state, done.attempt) == (S.DONE, 1)
         await exactly_once(rig, done)
-
-
-async def test_the_guard_mark_is_refused_by_name_until_it_is_whole(world: World, tmp_path: Path) -> None:
-    """A half-built guard would lock rent with every trade."""
-    with pytest.raises(MarkNotInForce, match="Guard is not yet in force"):
-        async with a_bot(world, tmp_path, mark="Guard"):
-            pass
 
 
 async def cut_off_after_sending(rig: TradeRig, intent: OrderIntent) -> IntentRecord:

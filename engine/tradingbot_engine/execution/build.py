@@ -1,5 +1,5 @@
 """
-From a checked plan to the message that is signed: compute budget, mark, swap. Pure.
+From a checked plan to the message that is signed: guard or compute budget first, then mark, then swap. Pure.
 
 Built from instructions only, so that the mark goes in and the priority fee is ours.
 """
@@ -31,32 +31,31 @@ MAX_TRANSACTION_BYTES = 1232
 MEMO_PREFIX = "tb1:"
 UNITS_OF_MARK = {"Memo": 25_000, "Guard": 5_000, "None": 0}
 """Compute units added to the API's advice: it does not know of the mark. The memo program needs about 400 a character."""
-GUARD_RENT_LAMPORTS: Lamports = 890_880
-"""Rent exemption of an account without data."""
 
 
-def mark_instruction(mark: Mark, *, wallet: Pubkey, intent_id: IntentId) -> Instruction | None:
+def memo_instruction(intent_id: IntentId) -> Instruction:
+    """Return the memo that carries the intent's id; it names no signer: what counts is that the wallet signed the transaction."""
+    return Instruction(MEMO, f"{MEMO_PREFIX}{intent_id}".encode(), [])
+
+
+def guard_instruction(*, wallet: Pubkey, intent_id: IntentId, rent_lamports: Lamports) -> Instruction:
     """
-    Return the instruction that carries the intent's id on chain.
+    Return the making of the account whose address is derived from the id: a second landing fails by it, as a whole.
 
-    Memo names no signer: what counts is that the wallet signed the transaction. Guard makes the account whose address
-    is derived from the id, so that a second landing fails as a whole.
+    The account is the System program's and empty: so nobody but the wallet can take its lamports out, which is how the
+    rent comes back (`transferWithSeed`); an account of a program of its own would need that program to be emptied.
     """
-    if mark == "Memo":
-        return Instruction(MEMO, f"{MEMO_PREFIX}{intent_id}".encode(), [])
-    if mark == "Guard":
-        return create_account_with_seed(
-            CreateAccountWithSeedParams(
-                from_pubkey=wallet,
-                to_pubkey=guard_account(wallet, intent_id),
-                base=wallet,
-                seed=intent_id,
-                lamports=GUARD_RENT_LAMPORTS,
-                space=0,
-                owner=SYSTEM,
-            )
+    return create_account_with_seed(
+        CreateAccountWithSeedParams(
+            from_pubkey=wallet,
+            to_pubkey=guard_account(wallet, intent_id),
+            base=wallet,
+            seed=intent_id,
+            lamports=rent_lamports,
+            space=0,
+            owner=SYSTEM,
         )
-    return None
+    )
 
 
 def unit_price(*, units: int, advised_micro_lamports: int, max_lamports: Lamports) -> int:
@@ -78,9 +77,20 @@ def build_message(
     max_priority_fee_lamports: Lamports,
     lookup_tables: Sequence[AddressLookupTableAccount],
     blockhash: str,
+    guard_rent_lamports: Lamports = 0,
 ) -> bytes:
     """
     Return the v0 message to sign.
+
+    Args:
+        plan: Checked (`plan.check_plan`); besides its instructions only the mark and the compute budget go in.
+        wallet: The only signer.
+        intent_id: Carried by the mark.
+        mark: How.
+        max_priority_fee_lamports: The advised price is clamped to it.
+        lookup_tables: As our own nodes show them.
+        blockhash: With which the transaction is valid.
+        guard_rent_lamports: What makes an account without data exempt from rent; for the mark Guard only.
 
     Raises:
         TransactionTooLarge: With a signature it would be longer than a packet; fewer accounts may help.
@@ -92,13 +102,13 @@ def build_message(
         advised_micro_lamports=plan.compute_unit_price_micro_lamports,
         max_lamports=max_priority_fee_lamports,
     )
-    marked = mark_instruction(mark, wallet=wallet, intent_id=intent_id)
-    instructions = [
-        set_compute_unit_limit(units),
-        set_compute_unit_price(price),
-        *(() if marked is None else (marked,)),
-        *plan.instructions,
-    ]
+    budget = [set_compute_unit_limit(units), set_compute_unit_price(price)]
+    if mark == "Guard":
+        # First of all: an error in instruction 0 then says that the guard refused, and nothing else can.
+        guard = guard_instruction(wallet=wallet, intent_id=intent_id, rent_lamports=guard_rent_lamports)
+        instructions = [guard, *budget, *plan.instructions]
+    else:
+        instructions = [*budget, *((memo_instruction(intent_id),) if mark == "Memo" else ()), *plan.instructions]
     try:
         message = MessageV0.try_compile(wallet, instructions, list(lookup_tables), Hash.from_string(blockhash))
     except Exception as error:  # solders raises its own classes for accounts beyond what indexes can name

@@ -1,8 +1,8 @@
 """
 Gather what rule E needs, from one provider at a time, in the order that makes it a proof.
 
-Height first, then a witness from the finalized chain, then one status answer about both, then how far the node's memory
-reaches. Any error on the way is no evidence: *unknown*, never *expired*. Whether it proves anything is for
+Height first, then a witness from the finalized chain, then one status answer about both, then the guard account if the
+attempt makes one, then how far the node's memory reaches. Any error on the way is no evidence: *unknown*, never *expired*. Whether it proves anything is for
 `core.proof` to say.
 """
 
@@ -15,11 +15,12 @@ from tradingbot_engine.core.proof import (
     STATUS_CACHE_SLOTS,
     Case,
     ExpiryEvidence,
+    GuardReading,
     HeightReading,
     NodeRange,
     StatusAnswer,
 )
-from tradingbot_engine.domain.units import BlockHeight, Signature, Slot
+from tradingbot_engine.domain.units import Address, BlockHeight, Signature, Slot
 from tradingbot_engine.rpc.errors import DataMissing, SlotSkipped
 from tradingbot_engine.rpc.methods import Rpc
 
@@ -64,12 +65,13 @@ class EvidenceGatherer:
         return await self._ask(self._rpc.pinned(provider), signature, None, history=history)
 
     async def expiry(
-        self, signature: Signature, case: Case, *, provider: str, context_slot: Slot
+        self, signature: Signature, case: Case, *, provider: str, context_slot: Slot, guard: Address | None = None
     ) -> ExpiryEvidence | None:
         """
         Gather one provider's evidence; None if its finalized height is not past L, or it shows no witness.
 
         `context_slot` is where the provider's bank stood when last asked: it decides whether the bank or history is asked.
+        `guard` is the account that the attempt makes, if any.
         """
         rpc = self._rpc.pinned(provider)
         height = await self._height(rpc)
@@ -82,10 +84,11 @@ class EvidenceGatherer:
         answer = await self._ask(rpc, signature, witness, history=history)
         if history != (answer.context_slot - case.blockhash_slot > STATUS_CACHE_SLOTS):
             answer = await self._ask(rpc, signature, witness, history=not history)  # the window closed meanwhile
+        guarded = None if guard is None else await self._guard(rpc, guard, height.slot)
         # Two names for one provider are one voice, however often it is configured.
         voice = self._rpc.pool.independent(provider)
         node = NodeRange(voice, await rpc.get_first_available_block(), await rpc.get_genesis_hash())
-        return ExpiryEvidence(height=height, answer=replace(answer, provider=voice), node=node)
+        return ExpiryEvidence(height=height, answer=replace(answer, provider=voice), node=node, guard=guarded)
 
     async def _height(self, rpc: Rpc) -> HeightReading:
         info = (await rpc.get_epoch_info("finalized")).result
@@ -108,6 +111,13 @@ class EvidenceGatherer:
         if known is None or known.block_height <= above or known.slot < height.slot - WITNESS_SLOTS:
             return None
         return known
+
+    async def _guard(self, rpc: Rpc, guard: Address, slot: Slot) -> GuardReading:
+        order = next(self._order)
+        answer = await rpc.get_account(guard, "finalized", min_context_slot=slot)
+        assert answer.context_slot is not None  # the decoder insists on a context
+        exists = answer.result is not None and answer.result.lamports > 0
+        return GuardReading(exists, answer.context_slot, slot, order)
 
     async def _ask(self, rpc: Rpc, signature: Signature, witness: Witness | None, *, history: bool) -> StatusAnswer:
         order = next(self._order)  # taken before asking: what was asked earlier proves less, never more

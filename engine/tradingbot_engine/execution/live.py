@@ -32,14 +32,15 @@ from tradingbot_engine.core.proof import (
 from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, IntentState, OrderIntent
 from tradingbot_engine.domain.signals import Side
 from tradingbot_engine.domain.units import SOL_MINT, USDC_MINT, Epoch, Lamports, Mint, Slot, UnixMs
-from tradingbot_engine.errors import PermanentError, TemporaryError
+from tradingbot_engine.errors import TemporaryError
 from tradingbot_engine.execution.build import assemble, build_message
 from tradingbot_engine.execution.evidence import EvidenceGatherer
 from tradingbot_engine.execution.fills import fill_of
+from tradingbot_engine.execution.guards import Guards, carries_guard, refused_by_guard
 from tradingbot_engine.execution.limits import check_fair, check_quote
 from tradingbot_engine.execution.plan import SwapPlan, check_plan
-from tradingbot_engine.execution.port import Quote, Reading, SendRejected, TransactionTooLarge
-from tradingbot_engine.execution.programs import swap_programs
+from tradingbot_engine.execution.port import Creator, GuardTaken, Quote, Reading, SendRejected, TransactionTooLarge
+from tradingbot_engine.execution.programs import QUOTE_DECIMALS, swap_programs
 from tradingbot_engine.execution.signer import KeyUnusable, Signer
 from tradingbot_engine.execution.swap import SwapApi
 from tradingbot_engine.execution.tables import LookupTables
@@ -52,7 +53,6 @@ from tradingbot_engine.settings import EngineSettings
 
 _log = structlog.get_logger(__name__)
 
-QUOTE_DECIMALS: Mapping[Mint, int] = {SOL_MINT: 9, USDC_MINT: 6}
 VALID_SLOTS = 150
 """A block height grows at most as fast as the slot: before this many slots after the blockhash nothing can have expired."""
 FEWER_ACCOUNTS = (32, 20)
@@ -77,10 +77,6 @@ def _unknown() -> Iterator[None]:
         if isinstance(error, TemporaryError):
             raise
         raise ChainUnreadable(str(error)) from error
-
-
-class MarkNotInForce(PermanentError):
-    """`execution.mark: Guard` is refused until the rent of guard accounts is reclaimed and their creator is looked up."""
 
 
 async def _put_away(task: asyncio.Task[Blockhash]) -> None:
@@ -115,8 +111,6 @@ class LiveExecutor:
         """
         if signer.address != settings.wallet.address:
             raise KeyUnusable(f"the signer is for {signer.address}, the wallet is {settings.wallet.address}")
-        if settings.execution.mark == "Guard":
-            raise MarkNotInForce("execution.mark: Guard is not yet in force; use Memo (or None, without an audit)")
         if settings.execution.expiry_proof.providers > len(settings.rpc.endpoints):
             _log.warning(
                 "fewer RPC endpoints than execution.expiry_proof.providers: old or large attempts that never landed "
@@ -134,6 +128,7 @@ class LiveExecutor:
         # Routes pass through the currencies all the time; through another position they have no business to.
         self._other_mints = [Pubkey.from_string(mint) for mint in decimals or () if mint not in QUOTE_DECIMALS]
         self._evidence = EvidenceGatherer(self._rpc)
+        self._guards = Guards(self._rpc, wallet=self._wallet_key, clock=clock)
         self._tables = LookupTables(rpc=self._rpc, clock=clock)
         # Each kind of question has its own turns: shared, two kinds could fall into step and always meet the same node.
         self._sends, self._looks, self._fills = itertools.count(), itertools.count(), itertools.count()
@@ -205,6 +200,7 @@ class LiveExecutor:
                 other_mints=self._other_mints,
             )
             tables = await self._tables_of(plan)
+            rent = await self._guard_rent()
             recent = await asking
         finally:
             await _put_away(asking)
@@ -216,6 +212,7 @@ class LiveExecutor:
             max_priority_fee_lamports=max_fee,
             lookup_tables=tables,
             blockhash=recent.blockhash,
+            guard_rent_lamports=rent,
         )
         number = record.attempt + 1
         signature = await self._signer.sign(message, intent_id=intent.id, attempt=number, epoch=epoch)
@@ -235,6 +232,10 @@ class LiveExecutor:
     async def _tables_of(self, plan: SwapPlan) -> tuple[AddressLookupTableAccount, ...]:
         with _unknown():
             return await self._tables.get(plan.lookup_table_addresses) if plan.lookup_table_addresses else ()
+
+    async def _guard_rent(self) -> Lamports:
+        with _unknown():
+            return await self._guards.rent() if self._execution.mark == "Guard" else 0
 
     async def _recent_blockhash(self) -> Blockhash:
         """L comes from our own node and from nobody else."""
@@ -264,6 +265,9 @@ class LiveExecutor:
         except AlreadyProcessed:
             return
         except (PreflightFailed, RequestInvalid) as error:
+            told = error.data.get("err") if isinstance(error.data, dict) else None
+            if refused_by_guard(told) and carries_guard(attempt):
+                raise GuardTaken(str(error)) from error
             raise SendRejected(str(error)) from error
         except RpcError as error:
             if isinstance(error, TemporaryError):
@@ -281,6 +285,7 @@ class LiveExecutor:
         if answer.context_slot <= case.blockhash_slot + VALID_SLOTS:
             return Reading(answer)
         needed = max(case.providers_needed, self._providers_needed(record.intent, attempt, answer.context_slot))
+        plain = replace(case, providers_needed=1, guarded=False)
         pieces: list[ExpiryEvidence] = []
         for name in names:
             piece = await self._expiry(attempt, case, provider=name, context_slot=answer.context_slot)
@@ -288,10 +293,10 @@ class LiveExecutor:
                 continue
             if piece.answer.status is not None:
                 return Reading(piece.answer)  # it is known after all: that outranks every silence
-            alone = prove_expiry(replace(case, providers_needed=1), [piece])
+            alone = prove_expiry(plain, [piece])
             if alone is IntentEvent.EXPIRE:
                 pieces.append(piece)
-                if len({said.answer.provider for said in pieces}) == needed:
+                if prove_expiry(replace(case, providers_needed=needed), pieces) is IntentEvent.EXPIRE:
                     break
             elif isinstance(alone, Unproven):
                 _log.debug("no proof of expiry", provider=name, reason=alone.reason, signature=attempt.signature)
@@ -301,7 +306,10 @@ class LiveExecutor:
         self, attempt: Attempt, case: Case, *, provider: str, context_slot: Slot
     ) -> ExpiryEvidence | None:
         try:
-            return await self._evidence.expiry(attempt.signature, case, provider=provider, context_slot=context_slot)
+            guard = self._guards.address(attempt.intent_id) if case.guarded else None
+            return await self._evidence.expiry(
+                attempt.signature, case, provider=provider, context_slot=context_slot, guard=guard
+            )
         except RpcError as error:
             _log.debug("no evidence", provider=provider, error=str(error))
             return None
@@ -314,6 +322,9 @@ class LiveExecutor:
             above_lamports=self._execution.expiry_proof.above_lamports,
             providers=self._execution.expiry_proof.providers,
         )
+
+    async def creator(self, record: IntentRecord) -> Creator | None:
+        return await self._guards.creator(record.intent.id, providers=self._in_turn(self._fills))
 
     async def fill(self, record: IntentRecord, *, finalized: bool) -> Fill | None:
         attempt = record.current

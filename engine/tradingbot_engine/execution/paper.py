@@ -9,6 +9,7 @@ and the whole allowed priority fee are paid; no rent (whether the token account 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -20,7 +21,9 @@ from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, OrderI
 from tradingbot_engine.domain.signals import Side
 from tradingbot_engine.domain.units import SOL_MINT, USDC_MINT, Epoch, IntentId, Lamports, Mint, Slot, UnixMs
 from tradingbot_engine.errors import LedgerCorrupt
-from tradingbot_engine.execution.port import Quote, Reading
+from tradingbot_engine.execution.limits import check_fair
+from tradingbot_engine.execution.port import Creator, Quote, Reading
+from tradingbot_engine.execution.programs import QUOTE_DECIMALS
 from tradingbot_engine.execution.swap import SwapApi
 from tradingbot_engine.execution.wallet_change import LAMPORTS_PER_SIGNATURE
 from tradingbot_engine.rpc.methods import Rpc
@@ -40,8 +43,19 @@ def paper_signature(intent_id: IntentId, attempt: int) -> str:
 class PaperExecutor:
     """Trades on paper. See `execution.port.Executor` for what each method promises and raises."""
 
-    def __init__(self, *, swap: SwapApi, rpc: RpcPool, settings: EngineSettings, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        swap: SwapApi,
+        rpc: RpcPool,
+        settings: EngineSettings,
+        clock: Clock,
+        decimals: Mapping[Mint, int] | None = None,
+        fair_price: Callable[[Mint], float | None] | None = None,
+    ) -> None:
+        """`decimals` and `fair_price` as for `LiveExecutor`: on paper the same quotes are refused."""
         self._swap, self._rpc, self._clock = swap, Rpc(rpc), clock
+        self._decimals, self._fair_price = decimals, fair_price
         self._wallet = settings.wallet.address
         self._execution = settings.execution
         self._quote_mint: Mint = SOL_MINT if settings.market.quote == "SOL" else USDC_MINT
@@ -55,7 +69,7 @@ class PaperExecutor:
 
     async def quote(self, intent: OrderIntent) -> Quote:
         buying = intent.side is Side.BUY
-        return await self._swap.quote(
+        quote = await self._swap.quote(
             intent_id=intent.id,
             input_mint=self._quote_mint if buying else intent.mint,
             output_mint=intent.mint if buying else self._quote_mint,
@@ -63,6 +77,16 @@ class PaperExecutor:
             slippage_bps=intent.max_slippage_bps,
             taker=self._wallet,
         )
+        if self._decimals is not None:
+            check_fair(
+                intent,
+                quote,
+                price_now=None if self._fair_price is None else self._fair_price(intent.mint),
+                base_decimals=self._decimals.get(intent.mint),
+                quote_decimals=QUOTE_DECIMALS[self._quote_mint],
+                max_price_impact_bps=self._execution.max_price_impact_bps,
+            )
+        return quote
 
     async def prepare(self, record: IntentRecord, quote: Quote, *, epoch: Epoch, now_ms: UnixMs) -> Attempt:
         intent, number = record.intent, record.attempt + 1
@@ -106,6 +130,10 @@ class PaperExecutor:
                 history=True,
             )
         )
+
+    async def creator(self, record: IntentRecord) -> Creator | None:
+        """Nothing is made on chain."""
+        return None
 
     async def fill(self, record: IntentRecord, *, finalized: bool) -> Fill | None:
         modelled = _modelled(record)

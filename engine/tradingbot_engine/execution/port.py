@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from tradingbot_engine.core.proof import Case, ExpiryEvidence, StatusAnswer
 from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, OrderIntent
-from tradingbot_engine.domain.units import Epoch, Slot, UnixMs
+from tradingbot_engine.domain.units import Epoch, Signature, Slot, UnixMs
 from tradingbot_engine.errors import PermanentError, TemporaryError
 
 
@@ -31,6 +31,18 @@ class SendRejected(PermanentError):
     """A node's preflight says that the bytes cannot succeed; if any byte was ever sent, only rule E may end the attempt."""
 
 
+class GuardTaken(SendRejected):
+    """A node's preflight says that the intent's guard account is there: it was executed before, or is a stranger's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Creator:
+    """The finalized transaction that made an intent's guard account; `ours`: the wallet signed it."""
+
+    signature: Signature
+    ours: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Quote:
     """What a swap would give now; `raw` is the provider's answer, passed on unchanged when building."""
@@ -52,6 +64,11 @@ class Reading:
     expiry: tuple[ExpiryEvidence, ...] = ()
     providers_needed: int = 1
     """How many providers must agree on the expiry of this attempt, by its age and amount (`core.proof.providers_needed`)."""
+
+    @property
+    def guard_exists(self) -> bool:
+        """Whether the guard account is there at finalized: some transaction of the intent succeeded (`Executor.creator` says which)."""
+        return any(piece.guard is not None and piece.guard.exists for piece in self.expiry)
 
 
 class Executor(Protocol):
@@ -79,6 +96,9 @@ class Executor(Protocol):
 
     async def fill(self, record: IntentRecord, *, finalized: bool) -> Fill | None:
         """Return what the chain says the current attempt did; None while the node does not show it yet."""
+
+    async def creator(self, record: IntentRecord) -> Creator | None:
+        """Return which finalized transaction made the intent's guard account; None if the chain does not show one (yet)."""
 
     async def genesis_hash(self) -> str:
         """Return the genesis hash of the chain that is traded on."""

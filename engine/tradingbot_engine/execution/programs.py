@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from solders.pubkey import Pubkey
 
-from tradingbot_engine.domain.units import SOL_MINT
+from tradingbot_engine.domain.units import SOL_MINT, USDC_MINT, Mint
 from tradingbot_engine.market.layouts import POOL_PROGRAM_ID
 
 SYSTEM = Pubkey.from_string("11111111111111111111111111111111")
@@ -15,6 +17,7 @@ COMPUTE_BUDGET = Pubkey.from_string("ComputeBudget111111111111111111111111111111
 MEMO = Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")
 JUPITER = Pubkey.from_string("JUP6LkbZbjS1jKKwapdHNy74zcZ3tLUZoi5QNyVTaV4")
 WRAPPED_SOL = Pubkey.from_string(SOL_MINT)
+QUOTE_DECIMALS: Mapping[Mint, int] = {SOL_MINT: 9, USDC_MINT: 6}
 
 JITO_TIP_ACCOUNTS = frozenset(
     {

@@ -18,7 +18,7 @@ import structlog
 from tradingbot_engine import crashpoint
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.core.intents import IntentEvent
-from tradingbot_engine.core.proof import Unproven, prove_expiry, providers_needed, read_status
+from tradingbot_engine.core.proof import Case, Unproven, prove_expiry, providers_needed, read_status
 from tradingbot_engine.core.steps import (
     Abandon,
     Finished,
@@ -33,8 +33,9 @@ from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, Intent
 from tradingbot_engine.domain.signals import Purpose
 from tradingbot_engine.domain.units import Slot
 from tradingbot_engine.errors import LedgerBehindChain, LedgerCorrupt, LedgerUnavailable, PermanentError, TemporaryError
+from tradingbot_engine.execution.guards import carries_guard, refused_by_guard
 from tradingbot_engine.execution.limits import check_quote
-from tradingbot_engine.execution.port import Executor, QuoteUnavailable, Reading, SendRejected
+from tradingbot_engine.execution.port import Executor, GuardTaken, QuoteUnavailable, Reading, SendRejected
 from tradingbot_engine.ledger.port import Ledger, Move, Ownership
 from tradingbot_engine.settings import ExecutionSettings
 
@@ -80,12 +81,24 @@ class _Course:
     failures: int = 0
     unproven: str = ""
     """What the proof of expiry lacked when it was last said."""
+    guarded: bool = False
+    """The current attempt makes the intent's guard account."""
+    taken: bool = False
+    """A preflight says that the guard account is there, and nobody has looked yet who made it."""
 
-    def onto(self, attempt: int, *, fresh: bool) -> None:
+    def onto(self, attempt: Attempt, *, fresh: bool) -> None:
         """Begin anew with another attempt."""
-        self.attempt, self.fresh, self.sends = attempt, fresh, 0
+        self.attempt, self.fresh, self.sends = attempt.n, fresh, 0
+        self.guarded, self.taken = carries_guard(attempt), False
         self.last_send_s, self.rejected, self.seen_slot, self.failures = None, False, 0, 0
         self.unproven = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """Who made the intent's guard account: the attempt's number, 0 for a stranger."""
+
+    n: int
 
 
 class TradeDriver:
@@ -136,7 +149,7 @@ class TradeDriver:
             Fenced: Another holder owns the shard: stop.
             FatalError: See there.
         """
-        course = _Course(attempt=record.attempt)
+        course = _Course()
         while True:
             step = next_step(
                 record,
@@ -191,7 +204,8 @@ class TradeDriver:
         moved = await self._move(record, ownership, E.SIGN, new_attempt=attempt)
         crashpoint.reached("signed:after")
         ours = moved.current is not None and moved.current.signature == attempt.signature
-        course.onto(moved.attempt, fresh=ours)
+        if moved.current is not None:
+            course.onto(moved.current, fresh=ours)
         return moved
 
     # --- an attempt may be alive
@@ -201,13 +215,15 @@ class TradeDriver:
         if attempt is None:
             raise LedgerCorrupt(f"intent {record.intent.id} is {record.state} without an attempt")
         if course.attempt != attempt.n:
-            course.onto(attempt.n, fresh=False)
+            course.onto(attempt, fresh=False)
         if self._should_send(record, attempt, course):
             sent = await self._send(attempt, course, purpose=record.intent.purpose)
             if sent and record.state is IntentState.SIGNED:
                 return await self._move(record, ownership, E.SEND)
         try:
-            reading = await self._executor.look(record, case_of(record, attempt, genesis_hash=self._genesis_hash))
+            if course.taken:
+                await self._find_creator(record, course)
+            reading = await self._executor.look(record, self._case(record, attempt, course))
             moved = await self._establish(record, attempt, ownership, course, reading)
         except TemporaryError as error:
             _log.debug("unknown yet", intent=record.intent.id, error=str(error))
@@ -247,6 +263,7 @@ class TradeDriver:
             course.rejected, course.rejection = False, ""
         except SendRejected as error:
             _log.info("a node rejects the transaction", intent=attempt.intent_id, error=str(error))
+            course.taken = isinstance(error, GuardTaken)
             course.rejected = purpose is Purpose.ENTRY or SLIPPAGE_EXCEEDED not in str(error)
             course.rejection = str(error)
             return False
@@ -265,8 +282,14 @@ class TradeDriver:
         if answer is None:
             return None
         course.seen_slot = max(course.seen_slot, answer.context_slot)
-        case = case_of(record, attempt, genesis_hash=self._genesis_hash)
+        case = self._case(record, attempt, course)
         event = read_status(record.state, case, answer)
+        if event is E.FAIL and course.guarded and answer.status is not None and refused_by_guard(answer.status.error):
+            maker = await self._find_creator(record, course)
+            if maker is None:
+                return None  # whoever made the account landed before: the chain will show it
+            if maker.n:
+                return await self._settle_by(maker.n, record, ownership, landed=True)
         match event:
             case E.CONFIRM | E.FINALIZE | E.FAIL:
                 fill = await self._executor.fill(record, finalized=event is not E.CONFIRM)
@@ -294,13 +317,62 @@ class TradeDriver:
             above_lamports=0,
             providers=self._settings.expiry_proof.providers,
         )
-        proof = prove_expiry(replace(case, providers_needed=max(strict, reading.providers_needed)), reading.expiry)
+        case = replace(case, providers_needed=max(strict, reading.providers_needed))
+        if reading.guard_exists:
+            # It cannot be that nothing was executed: the attempt is over by the plain rule, and its end is its maker's.
+            maker = await self._find_creator(record, course)
+            if maker is None:
+                return None
+            case = replace(case, guarded=False)
+            if maker.n:
+                over = prove_expiry(replace(case, providers_needed=1), reading.expiry) is E.EXPIRE
+                settles = maker.n == attempt.n or over
+                return await self._settle_by(maker.n, record, ownership, landed=False) if settles else None
+        proof = prove_expiry(case, reading.expiry)
         if isinstance(proof, Unproven):
             if proof.reason != course.unproven:  # said once, not at every look
                 _log.info("expiry unproven", intent=record.intent.id, reason=proof.reason)
                 course.unproven = proof.reason
             return None
         return await self._move(record, ownership, E.EXPIRE)
+
+    # --- the guard account is there
+    def _case(self, record: IntentRecord, attempt: Attempt, course: _Course) -> Case:
+        return case_of(record, attempt, genesis_hash=self._genesis_hash, guarded=course.guarded)
+
+    async def _find_creator(self, record: IntentRecord, course: _Course) -> _Maker | None:
+        """
+        Return which attempt made the intent's guard account; None while the chain does not show it.
+
+        Raises:
+            LedgerBehindChain: Our wallet did, by a transaction that this ledger does not know.
+        """
+        creator = await self._executor.creator(record)
+        if creator is None:
+            return None
+        course.taken = False  # answered; a preflight that says it again asks again
+        for attempt in record.attempts:
+            if attempt.signature == creator.signature:
+                _log.warning("executed already, by its guard", intent=record.intent.id, by_attempt=attempt.n)
+                return _Maker(attempt.n)
+        if creator.ours:
+            raise LedgerBehindChain(
+                f"intent {record.intent.id} was executed by {creator.signature}, which this ledger does not know: "
+                "an older copy of the ledger was put back, or it was lost. Restore the newest copy, or run `tradingbot audit`"
+            )
+        _log.error("a stranger made the guard account", intent=record.intent.id, transaction=creator.signature)
+        return _Maker(0)
+
+    async def _settle_by(
+        self, executed: int, record: IntentRecord, ownership: Ownership, *, landed: bool
+    ) -> IntentRecord | None:
+        """Write that attempt `executed` was the one that succeeded; `landed`: the current one failed by the guard, for a fee."""
+        fill = await self._executor.fill(_as_of(record, executed), finalized=True)
+        failed = await self._executor.fill(record, finalized=True) if landed else None
+        if fill is None or _moved_nothing(fill) or (landed and (failed is None or not _moved_nothing(failed))):
+            return None  # not shown yet
+        reason = "" if executed == record.attempt else f"AlreadyExecuted: by attempt {executed}"
+        return await self._move(record, ownership, E.FINALIZE, fill=fill, failed=failed, reason=reason)
 
     # --- the journal
     async def _move(
@@ -311,6 +383,7 @@ class TradeDriver:
         *,
         new_attempt: Attempt | None = None,
         fill: Fill | None = None,
+        failed: Fill | None = None,
         confirmed_slot: Slot | None = None,
         reason: str = "",
     ) -> IntentRecord:
@@ -331,6 +404,7 @@ class TradeDriver:
             at_ms=self._clock.now_ms(),
             new_attempt=new_attempt,
             fill=fill,
+            failed=failed,
             confirmed_slot=confirmed_slot,
             reason=reason,
         )
@@ -375,6 +449,11 @@ def _not_behind(known: IntentRecord, now: IntentRecord | None) -> IntentRecord:
     if now is None or lost:
         raise LedgerBehindChain(f"intent {known.intent.id}: the ledger does not hold {lost} any more: it went back")
     return now
+
+
+def _as_of(record: IntentRecord, attempt: int) -> IntentRecord:
+    """Return the record with an earlier attempt as its current one, for reading what that did."""
+    return replace(record, attempt=attempt, attempts=tuple(a for a in record.attempts if a.n <= attempt))
 
 
 def _moved_nothing(fill: Fill) -> bool:

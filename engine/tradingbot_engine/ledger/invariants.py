@@ -22,7 +22,10 @@ from tradingbot_engine.ledger.program import Program, Row, execute, one
 _ALL_INTENTS_SQL = INTENTS_OF_POSITION_SQL.replace("SELECT ", "SELECT i.position_id, ", 1).removesuffix(
     " WHERE i.position_id = $1"
 )
-_POSITIONS_SQL = "SELECT id, state, bought, sold, cost, proceeds, realized, exposure, exit_open, exit_failures, strategy FROM positions"
+_POSITIONS_SQL = (
+    "SELECT id, state, bought, sold, cost, proceeds, realized, exposure, exit_open, exit_failures, exit_slips, "
+    "exit_failed_at_ms, strategy FROM positions"
+)
 
 
 async def violations(ledger: Ledger) -> list[str]:
@@ -64,13 +67,13 @@ def _positions(*, quote_is_sol: bool) -> Program[list[str]]:
         of_position[row[0]].append(row[1:])
     sums: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
     for row in (yield from execute(_POSITIONS_SQL)):
-        sums[row[10]][0] += row[7]
-        sums[row[10]][1] += row[6]
+        sums[row[12]][0] += row[7]
+        sums[row[12]][1] += row[6]
         view = position_view([intent_view(r) for r in of_position.pop(row[0], [])], quote_is_sol=quote_is_sol)
         amounts = (view.bought, view.sold, view.cost, view.proceeds, view.realized, view.exposure)
-        said = (str(view.state), *amounts, int(view.exit_open), view.exit_failures)
-        if tuple(row[1:10]) != said:
-            found.append(f"position {row[0]} says {tuple(row[1:10])}, its fills {said}")
+        said = (str(view.state), *amounts, int(view.exit_open), view.exit_failures, view.exit_slips, view.exit_failed_at_ms)
+        if tuple(row[1:12]) != said:
+            found.append(f"position {row[0]} says {tuple(row[1:12])}, its fills {said}")
     found += [f"intents name position {identity}, which is not there" for identity in of_position]
     for strategy, exposure, realized in (yield from execute("SELECT strategy, exposure, realized FROM strategies")):
         if [exposure, realized] != sums.pop(strategy, [0, 0]):

@@ -9,6 +9,7 @@ and only the ends of intents touch.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 from tradingbot_engine.core.intents import TERMINAL, IntentEvent, next_state
@@ -43,12 +44,12 @@ FILL_SQL = f"INSERT INTO fills ({FILL_COLUMNS}, position_id) VALUES ({placeholde
 INTENTS_OF_POSITION_SQL = (
     "SELECT i.purpose, i.state, i.reserve_quote, "
     "(SELECT coalesce(sum(a.fee_lamports), 0) FROM attempts a WHERE a.intent_id = i.id), "
-    "coalesce(f.base_delta, 0), coalesce(f.quote_delta, 0), f.intent_id IS NOT NULL, coalesce(f.finalized, 0) "
+    "coalesce(f.base_delta, 0), coalesce(f.quote_delta, 0), f.intent_id IS NOT NULL, coalesce(f.finalized, 0), i.reason, i.signal_at_ms, i.created_at_ms, i.updated_at_ms "
     "FROM intents i LEFT JOIN fills f ON f.intent_id = i.id WHERE i.position_id = $1"
 )
 POSITION_SQL = (
     "UPDATE positions SET state = $1, bought = $2, sold = $3, cost = $4, proceeds = $5, realized = $6, exposure = $7, "
-    "exit_open = $8, exit_failures = $9 WHERE id = $10"
+    "exit_open = $8, exit_failures = $9, exit_slips = $10, exit_failed_at_ms = $11 WHERE id = $12"
 )
 BOT_SQL = (
     "UPDATE bots SET open_intents = open_intents - $8, reserved_quote = reserved_quote - $1, "
@@ -61,6 +62,8 @@ STRATEGY_SQL = (
     "UPDATE strategies SET exposure = exposure + $1, realized = realized + $2, "
     "peak = CASE WHEN realized + $2 > peak THEN realized + $2 ELSE peak END WHERE strategy = $3"
 )
+SLIPPED = re.compile(r'"Custom": ?6001\b')
+"""How the error of a transaction (JSON, as a node words it) tells that less would have come out than the least that was accepted."""
 OUTBOX_SQL = "INSERT INTO outbox (key, kind, payload, at_ms) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO NOTHING"
 
 
@@ -200,9 +203,8 @@ def _rebook(new: IntentRecord, step: Move) -> Program[None]:
     rows = yield from execute(INTENTS_OF_POSITION_SQL, intent.position_id)
     view = position_view([intent_view(row) for row in rows], quote_is_sol=quote_is_sol)
     amounts = (view.bought, view.sold, view.cost, view.proceeds, view.realized, view.exposure)
-    yield from execute(
-        POSITION_SQL, str(view.state), *amounts, int(view.exit_open), view.exit_failures, intent.position_id
-    )
+    exits = (int(view.exit_open), view.exit_failures, view.exit_slips, view.exit_failed_at_ms)
+    yield from execute(POSITION_SQL, str(view.state), *amounts, *exits, intent.position_id)
     realized, exposure = view.realized - old[0], view.exposure - old[1]
     ended = new.state in TERMINAL
     if not (ended or realized or exposure):
@@ -220,9 +222,19 @@ def _rebook(new: IntentRecord, step: Move) -> Program[None]:
 
 def intent_view(row: Row) -> IntentView:
     """Return what a row of `INTENTS_OF_POSITION_SQL` says."""
-    purpose, state, reserve_quote, fees, base, quote, filled, finalized = row
+    purpose, state, reserve_quote, fees, base, quote, filled, finalized, reason, *times = row
+    stands = IntentState(state)
     return IntentView(
-        Purpose(purpose), IntentState(state), reserve_quote, int(fees), base, quote, bool(filled), bool(finalized)
+        Purpose(purpose),
+        stands,
+        reserve_quote,
+        int(fees),
+        base,
+        quote,
+        bool(filled),
+        bool(finalized),
+        stands is IntentState.FAILED and SLIPPED.search(reason) is not None,
+        *times,
     )
 
 

@@ -87,6 +87,10 @@ class Rpc:
             "getBalance", [address, {"commitment": commitment}], lambda v: decode.integer(decode.context(v)[1])
         )
 
+    async def get_minimum_balance_for_rent_exemption(self, size: int) -> Lamports:
+        """Return what an account of `size` bytes must hold to be exempt from rent."""
+        return (await self._call("getMinimumBalanceForRentExemption", [size], decode.integer)).result
+
     async def get_account(
         self, address: Address, commitment: Commitment = "confirmed", *, min_context_slot: Slot | None = None
     ) -> RpcAnswer[Account | None]:

@@ -121,8 +121,8 @@ def test_a_marked_transaction_is_whole_signed_by_the_wallet_alone_and_fits_a_pac
 
 def test_the_guard_makes_the_account_that_a_second_landing_would_trip_over() -> None:
     """It stands before the swap, so that nothing of a second landing takes effect."""
-    transaction = build(plan(), mark="Guard")
-    instruction = transaction.message.instructions[2]
+    transaction = build(plan(), mark="Guard", guard_rent_lamports=890_880)
+    instruction = transaction.message.instructions[0]
     keys = transaction.message.account_keys
     metas = [AccountMeta(keys[i], False, False) for i in instruction.accounts]
     params = decode_create_account_with_seed(
