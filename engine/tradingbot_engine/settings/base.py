@@ -34,7 +34,9 @@ HttpUrl = Annotated[str, Field(max_length=2048), AfterValidator(_http_url)]
 class Group(BaseModel):
     """A frozen group; unknown names are refused, and so are numbers that are no numbers (NaN, infinity, true)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
 
     @model_validator(mode="wrap")
     @classmethod

@@ -43,6 +43,7 @@ class EngineSettings(BaseSettings):
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
+        hide_input_in_errors=True,
         use_attribute_docstrings=True,
     )
 
@@ -55,6 +56,7 @@ class EngineSettings(BaseSettings):
     risk: RiskSettings = RiskSettings()
     execution: ExecutionSettings = ExecutionSettings()
     ledger: LedgerSettings
+    bus: BusSettings = BusSettings()
     queue: QueueSettings = QueueSettings()
     bus: BusSettings = BusSettings()
     idempotency: IdempotencySettings = IdempotencySettings()

@@ -5,7 +5,9 @@ from decimal import Decimal
 from typing import Any
 
 from tradingbot_operator.crd.v1alpha1 import TradingBot, TradingBotSpec, effective_cluster, effective_risk
+from tradingbot_operator.crd.v1alpha1.tradingbot import ObjectMeta
 from tradingbot_operator.local.chain import Chain
+from tradingbot_operator.manifest.engine_settings import put_settings
 
 BASE_UNITS = {"SOL": 10**9, "USDC": 10**6}
 ENGINE_SHARDS = 1
@@ -60,8 +62,10 @@ def render(bot: TradingBot, *, places: Places, resolved: Resolved, cluster_id: s
             "endpoints": [vars(node) for node in chain.nodes],
             "request_timeout_s": spec.rpc.timeout_milliseconds / 1000,
             "max_in_flight": spec.rpc.max_in_flight,
+            **_node_care(spec),
         },
         "market": _market(spec, chain),
+        "screen": _screen(spec),
         "strategies": strategies(spec),
         "risk": risk(spec),
         "execution": _execution(spec, resolved),
@@ -84,7 +88,18 @@ def render(bot: TradingBot, *, places: Places, resolved: Resolved, cluster_id: s
         },
         "logging": {"level": spec.logging.level, "json_lines": spec.logging.json_lines},
     }
+    put_settings(settings, spec.engine.settings)
     return settings
+
+
+def preview(spec: TradingBotSpec) -> dict[str, Any]:
+    """Return what a spec becomes, as far as it says it itself: without files, addresses and keys."""
+    bot = TradingBot.model_construct(
+        api_version="tradingbot.dev/v1alpha1", kind="TradingBot", metadata=ObjectMeta(name="preview"), spec=spec
+    )
+    nowhere = Places(sqlite=None, wallet_key=None, admin_port="", admin_token="")
+    resolved = Resolved(chain=Chain(nodes=()), wallet_address="")
+    return render(bot, places=nowhere, resolved=resolved, cluster_id="", generation=0)
 
 
 def risk(spec: TradingBotSpec) -> dict[str, Any]:
@@ -129,6 +144,29 @@ def strategies(spec: TradingBotSpec) -> list[dict[str, Any]]:
         }
         for s in spec.strategies
     ]
+
+
+def _node_care(spec: TradingBotSpec) -> dict[str, Any]:
+    """Return how nodes are hedged, left alone and looked at."""
+    hedging, breaker, health = spec.rpc.hedging, spec.rpc.breaker, spec.rpc.health
+    return {
+        "hedging": {
+            "enabled": hedging.enabled,
+            "delay_ms": hedging.delay_milliseconds,
+            "max_extra": hedging.max_extra,
+        },
+        "breaker": {
+            "failure_threshold": breaker.failure_threshold,
+            "cooldown_s": breaker.cooldown_seconds,
+            "half_open_probes": breaker.half_open_probes,
+        },
+        "health": {"interval_s": health.interval_seconds, "jitter_s": health.jitter_seconds},
+    }
+
+
+def _screen(spec: TradingBotSpec) -> dict[str, Any]:
+    """Return the screen's limits; both sides use the same names, and an absent one passes."""
+    return {} if spec.market.screen is None else spec.market.screen.model_dump()
 
 
 def _market(spec: TradingBotSpec, chain: Chain) -> dict[str, Any]:

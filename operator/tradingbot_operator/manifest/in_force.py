@@ -19,7 +19,6 @@ NOT_YET: tuple[tuple[str, str], ...] = (
     ("market.feeds", f"{LATER}: prices come from the pools"),
     ("queue", f"{LATER}: signals are taken in order"),
     ("scaling", f"{LATER}: one engine trades all tokens"),
-    ("engine.settings", LATER),
 )
 ONLY_ON_A_CLUSTER = "without meaning on a laptop"
 CLUSTER_ONLY = (

@@ -14,6 +14,8 @@ from tradingbot_operator.crd.v1alpha1 import base
 from tradingbot_operator.crd.v1alpha1.rules import ELEMENT_RULES, SPEC_RULES, UNIQUE
 from tradingbot_operator.crd.v1alpha1.spec import TradingBotSpec
 from tradingbot_operator.crd.v1alpha1.tradingbot import TradingBot
+from tradingbot_operator.local.render import preview
+from tradingbot_operator.manifest.engine_settings import conflict_problems, setting_problems
 from tradingbot_operator.manifest.problem import Path, Problem, shown, shown_text
 
 PUBLIC_KEY_BYTES = 32
@@ -79,6 +81,8 @@ def problems_of(data: Any, catalogue: Catalogue) -> tuple[TradingBot | None, lis
         spec = bot.spec if bot else _sound_part(spec_data, [path[1:] for path in broken if path[:1] == ("spec",)])
         if spec is not None:
             problems += _broken_rules(spec, spec_data, [path[1:] for path in broken if path[:1] == ("spec",)])
+            problems += _engine_conflicts(spec, spec_data, catalogue)
+        problems += setting_problems(_get(spec_data, ("engine", "settings")), catalogue.settings, _did_you_mean)
         problems += _broken_element_rules(spec_data)
         problems += _repeated(spec_data)
         problems += _beyond_the_schema(spec_data, broken, catalogue)
@@ -245,6 +249,15 @@ def _beyond_the_schema(data: dict[str, Any], broken: list[Path], catalogue: Cata
         here: Path = ("spec", "strategies", index)
         if isinstance(strategy, dict) and not any(path[:4] == (*here, "type") for path in broken):
             yield from catalogue.problems(strategy, here, {t for t in types if isinstance(t, str)}, _did_you_mean)
+
+
+def _engine_conflicts(spec: TradingBotSpec, data: dict[str, Any], catalogue: Catalogue) -> Iterator[Problem]:
+    """Judge the sound entries of engine.settings against everything else that the spec says."""
+    stated = _get(data, ("engine", "settings"))
+    wrong = {problem.path[-1] for problem in setting_problems(stated, catalogue.settings, _did_you_mean)}
+    sound = {name: value for name, value in spec.engine.settings.items() if name not in wrong}
+    part = spec.model_copy(update={"engine": spec.engine.model_copy(update={"settings": sound})})
+    return conflict_problems(part, preview(part), catalogue.settings, set(sound))
 
 
 def _no_public_key(path: Path, value: Any) -> Iterator[Problem]:

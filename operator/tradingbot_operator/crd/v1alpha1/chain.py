@@ -68,7 +68,7 @@ class Hedging(Model):
     """Whether slow reads are asked again elsewhere."""
     delay_milliseconds: Annotated[int, Field(ge=1, le=60_000), Unit("ms")] = 200
     """How long the first request may take before the second is sent."""
-    max_extra: Annotated[int, Field(ge=1, le=8), Unit("requests")] = 1
+    max_extra: Annotated[int, Field(ge=1, le=5), Unit("requests")] = 1
     """How many extra requests one call may cost."""
 
 

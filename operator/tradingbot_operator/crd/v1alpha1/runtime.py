@@ -73,7 +73,7 @@ class Engine(Model):
         dict[Annotated[str, Field(max_length=128)], Scalar],
         Field(max_length=256, json_schema_extra={"x-kubernetes-preserve-unknown-fields": True}),
     ] = Field(default_factory=dict)
-    """Any other setting of the engine by name, checked against the schema that the engine publishes."""
+    """Any other setting of the engine by its dotted name, such as execution.workers, checked against what the engine publishes."""
 
 
 class Resources(Model):
