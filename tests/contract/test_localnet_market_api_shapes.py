@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from solders.keypair import Keypair
 
 from tradingbot_engine.localnet.bank import Bank
-from tradingbot_engine.localnet.market import Market, SwapFaults
+from tradingbot_engine.localnet.market import Market
 
 SOL = "So11111111111111111111111111111111111111112"
 USDC = "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v"
@@ -38,7 +38,6 @@ async def client(market: Market) -> AsyncIterator[Client]:
     async with TestClient(TestServer(app)) as client:
         yield client
     market.gate.requests_per_minute = None
-    market.faults = SwapFaults()
 
 
 async def get(client: Client, path: str, status: int = 200) -> Any:
@@ -282,19 +281,3 @@ async def test_birdeye_prices_and_candles(client: Client, market: Market) -> Non
     assert [item["value"] for item in history["data"]["items"]] == [item["c"] for item in items[-10:-4]]
     assert (await get(client, f"/defi/price?address={Keypair().pubkey()}", status=404))["success"] is False
     assert (await get(client, f"/defi/ohlcv?address={BONK}&type=7m", status=422))["success"] is False
-
-
-async def test_faults_of_the_swap_api_are_typed_listed_and_removed(client: Client) -> None:
-    """POST replaces, GET shows, DELETE ends; what is no fault is refused with the field's name."""
-    path = "/localnet/swap-faults"
-    async with client.post(path, json={"status": 503, "path_prefix": "/swap"}) as answer:
-        assert answer.status == 201
-    await get(client, quote_path(), status=503)
-    assert (await get(client, path))["status"] == 503
-    for wrong, field in (({"status": 200}, "status"), ({"latency_ms": -1}, "latency_ms"), ({"mood": "bad"}, "mood")):
-        async with client.post(path, json=wrong) as answer:
-            assert answer.status == 422
-            assert (await answer.json())["problems"][0]["field"] == field
-    async with client.delete(path) as answer:
-        assert answer.status == 200
-    assert "outAmount" in await get(client, quote_path())

@@ -20,7 +20,8 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from tradingbot_engine.localnet.cluster import Cluster
-from tradingbot_engine.localnet.market import Market, SwapFaults
+from tradingbot_engine.localnet.faults import parse_fault
+from tradingbot_engine.localnet.market import Market
 from tradingbot_engine.localnet.market.accounts import associated
 from tradingbot_engine.localnet.market.world import reserves
 from tradingbot_engine.market.layouts import token_amount
@@ -64,6 +65,9 @@ class Stage:
             body = await answer.json()
         assert "error" not in body, body
         return body["result"]
+
+    def fault(self, **fault: Any) -> None:
+        self.cluster.faults.add(parse_fault({"target": "swap", **fault}))
 
     async def quote(self, mint_in: str, mint_out: str, amount: int, **more: object) -> dict[str, Any]:
         query = {"inputMint": mint_in, "outputMint": mint_out, "amount": amount, "slippageBps": 50, **more}
@@ -296,15 +300,16 @@ async def test_stale_quotes_and_other_faults_on_demand(stage: Stage) -> None:
     old = await stage.quote(SOL, BONK, 10**9)
     await stage.swap(old)
     stage.cluster.bank.tick(3)
-    stage.market.faults = SwapFaults(stale_slots=5)
+    stage.fault(kind="stale", slots=5)
     stale = await stage.quote(SOL, BONK, 10**9)
     assert stale["outAmount"] == old["outAmount"]
     assert stale["contextSlot"] == stage.cluster.bank.slot - 5
     for status in (429, 500, 503):
-        stage.market.faults = SwapFaults(status=status, path_prefix="/swap")
+        stage.cluster.faults.clear()
+        stage.fault(kind="http_error", status=status, paths=["/swap"])
         assert (await stage.get("/swap/v1/quote", status=status))["error"]
         assert await stage.get("/price/v3", ids=SOL)
-    stage.market.faults = SwapFaults()
+    stage.cluster.faults.clear()
     fresh = await stage.quote(SOL, BONK, 10**9)
     assert int(fresh["outAmount"]) < int(old["outAmount"])
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from tradingbot_engine.localnet.bank import Bank
-from tradingbot_engine.localnet.faults import Faults, NodeFaults
+from tradingbot_engine.localnet.faults import SWAP_FAULTS, Faults, NodeFaults, SwapFaults
 from tradingbot_engine.localnet.gateway import Gateway
 from tradingbot_engine.localnet.ports import free_pairs, listen
 from tradingbot_engine.localnet.rpc.methods import METHODS
@@ -98,10 +98,17 @@ class Cluster:
         )
         faults = [NodeFaults(bank=self.bank, store=self._store, seed=seed * 1000 + i) for i in range(nodes)]
         self._nodes = [Node(index=i, bank=self.bank, store=self._store, faults=f) for i, f in enumerate(faults)]
-        self.faults = Faults(bank=self.bank, nodes=faults, methods=[*METHODS, "websocket"], audit_node=audit_node)
+        self.faults = Faults(
+            bank=self.bank,
+            nodes=faults,
+            methods=[*METHODS, "websocket"],
+            audit_node=audit_node,
+            swap=SwapFaults(seed=seed),
+        )
         self.nodes: list[ClusterNode] = []
         self.gateway = web.Application(client_max_size=1 << 20)
         self.gateway_url = ""
+        self.gateway[SWAP_FAULTS] = self.faults.swap
         Gateway(self).mount(self.gateway)
         self._runners: list[web.AppRunner] = []
         self._ticker: asyncio.Task[None] | None = None

@@ -15,7 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from tradingbot_engine.localnet.cluster import KEEP_SLOTS, LEAST_KEEP_SLOTS, Cluster
-from tradingbot_engine.localnet.faults import FaultRefused, parse_faults
+from tradingbot_engine.localnet.faults import FaultRefused, parse_faults, place_of
 from tradingbot_engine.localnet.market import (
     BadRecording,
     BadToken,
@@ -162,7 +162,7 @@ def _read_faults(path: Path) -> list[Any]:
     except yaml.YAMLError as error:
         raise click.BadParameter(f"{path}: {error}", param_hint="--faults") from error
     except ValidationError as error:
-        lines = [f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        lines = [f"{path}: {place_of(e)}: {e['msg']}" for e in error.errors()]
         raise click.BadParameter("\n".join(lines), param_hint="--faults") from error
 
 

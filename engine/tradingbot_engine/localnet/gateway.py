@@ -8,7 +8,7 @@ import orjson
 from aiohttp import web
 from pydantic import ValidationError
 
-from tradingbot_engine.localnet.faults import FaultRefused, fault_schema, parse_fault
+from tradingbot_engine.localnet.faults import FaultRefused, fault_schema, parse_fault, place_of
 
 if TYPE_CHECKING:
     from tradingbot_engine.localnet.cluster import Cluster
@@ -62,7 +62,7 @@ class Gateway:
         except orjson.JSONDecodeError as error:
             return _json({"error": f"the body is not JSON: {error}"}, 400)
         except ValidationError as error:
-            problems = [{"field": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
+            problems = [{"field": place_of(e), "message": e["msg"]} for e in error.errors()]
             return _json({"error": "not a fault that localnet knows", "problems": problems}, 422)
         except FaultRefused as error:
             return _json({"error": str(error)}, 409)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
 
 
 class FaultModel(BaseModel):
@@ -176,6 +177,70 @@ class Halt(FaultModel):
     kind: Literal["halt"]
 
 
+class SwapFaultModel(FaultModel):
+    """A fault of the swap, price and history APIs."""
+
+    target: Literal["swap"]
+    paths: tuple[Annotated[str, Field(pattern="^/")], ...] = ()
+    """Only requests whose path begins with one of these; empty means all of the APIs."""
+    probability: float = Field(default=1.0, gt=0, le=1)
+    """Share of the requests that meet it; drawn from localnet's seed."""
+
+
+class SwapLatency(SwapFaultModel):
+    """Answers come late, by `latency_ms` and up to `jitter_ms` more."""
+
+    kind: Literal["latency"]
+    latency_ms: float = Field(ge=0, le=600_000)
+    jitter_ms: float = Field(default=0, ge=0, le=600_000)
+
+
+class SwapRateLimited(SwapFaultModel):
+    """HTTP 429 with the headers by which Jupiter tells when to come back."""
+
+    kind: Literal["rate_limited"]
+
+
+class SwapHttpError(SwapFaultModel):
+    """An HTTP error of the API or of a proxy before it."""
+
+    kind: Literal["http_error"]
+    status: int = Field(default=503, ge=400, le=599)
+
+
+class SwapHtml(SwapFaultModel):
+    """A web page instead of JSON, by default with status 200."""
+
+    kind: Literal["html"]
+    status: int = Field(default=200, ge=200, le=599)
+
+
+class SwapHang(SwapFaultModel):
+    """The connection stays open and no answer comes; nothing of the request is done."""
+
+    kind: Literal["hang"]
+
+
+class SwapDown(SwapFaultModel):
+    """The connection is reset before anything of the request is done."""
+
+    kind: Literal["down"]
+
+
+class SwapLoseAnswer(SwapFaultModel):
+    """The request is done, then the connection is reset: what `/execute` sent may land all the same."""
+
+    kind: Literal["lose_answer"]
+    paths: tuple[Annotated[str, Field(pattern="^/")], ...] = ("/swap/v2/execute",)
+
+
+class SwapStale(SwapFaultModel):
+    """Quotes are made of what the pools held `slots` ago."""
+
+    kind: Literal["stale"]
+    slots: int = Field(ge=1, le=500)
+
+
 NodeFault = (
     Latency
     | RateLimited
@@ -195,13 +260,24 @@ NodeFault = (
     | StatusBlind
 )
 BankFault = Fork | Halt
-Fault = Annotated[NodeFault | BankFault, Field(discriminator="kind")]
-
-_ONE: TypeAdapter[NodeFault | BankFault] = TypeAdapter(Fault)
-_MANY: TypeAdapter[list[NodeFault | BankFault]] = TypeAdapter(list[Fault])
+SwapFault = SwapLatency | SwapRateLimited | SwapHttpError | SwapHtml | SwapHang | SwapDown | SwapLoseAnswer | SwapStale
+AnyFault = NodeFault | BankFault | SwapFault
 
 
-def parse_fault(value: object) -> NodeFault | BankFault:
+def _target(value: object) -> str:
+    target = value.get("target") if isinstance(value, Mapping) else getattr(value, "target", None)
+    return "swap" if target == "swap" else "chain"
+
+
+_Chain = Annotated[NodeFault | BankFault, Field(discriminator="kind")]
+_Swap = Annotated[SwapFault, Field(discriminator="kind")]
+Fault = Annotated[Annotated[_Chain, Tag("chain")] | Annotated[_Swap, Tag("swap")], Discriminator(_target)]
+
+_ONE: TypeAdapter[AnyFault] = TypeAdapter(Fault)
+_MANY: TypeAdapter[list[AnyFault]] = TypeAdapter(list[Fault])
+
+
+def parse_fault(value: object) -> AnyFault:
     """Validate one fault; raises pydantic.ValidationError."""
     return _ONE.validate_python(value)
 
@@ -211,6 +287,11 @@ def fault_schema() -> dict[str, Any]:
     return _ONE.json_schema()
 
 
-def parse_faults(value: object) -> list[NodeFault | BankFault]:
+def parse_faults(value: object) -> list[AnyFault]:
     """Validate a list of faults; raises pydantic.ValidationError."""
     return _MANY.validate_python(value)
+
+
+def place_of(error: Mapping[str, Any]) -> str:
+    """Return the field that one of a ValidationError's `errors()` is about; which kind of target was tried is left out."""
+    return ".".join(str(part) for part in error["loc"] if part != "chain")

@@ -9,12 +9,21 @@ from typing import Any
 
 from tradingbot_engine.localnet.bank import Bank
 from tradingbot_engine.localnet.chain import BankError
-from tradingbot_engine.localnet.faults.models import BankFault, DeadFork, Fork, Halt, MethodFaultModel, NodeFault
+from tradingbot_engine.localnet.faults.models import (
+    AnyFault,
+    DeadFork,
+    Fork,
+    Halt,
+    MethodFaultModel,
+    NodeFault,
+    SwapFaultModel,
+)
 from tradingbot_engine.localnet.faults.node import NodeFaults
+from tradingbot_engine.localnet.faults.swap import SwapFaults
 
 
 class FaultRefused(Exception):
-    """The fault is well formed but cannot be had: no such node or method, the audit's node, a fork of final blocks."""
+    """The fault is well formed but cannot be had: no such node, method or API, the audit's node, a fork of final blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +31,7 @@ class Outcome:
     """A fault that was accepted; `dropped` are the signatures that a fork abandoned."""
 
     id: str
-    fault: NodeFault | BankFault
+    fault: AnyFault
     dropped: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -40,19 +49,27 @@ class Faults:
         nodes: Each node's faults, by index.
         methods: Names of the methods that exist.
         audit_node: A node that stays free of faults, so that an audit can rely on it.
+        swap: Faults of the swap, price and history APIs.
     """
 
     def __init__(
-        self, *, bank: Bank, nodes: Sequence[NodeFaults], methods: Collection[str], audit_node: int | None = None
+        self,
+        *,
+        bank: Bank,
+        nodes: Sequence[NodeFaults],
+        methods: Collection[str],
+        audit_node: int | None = None,
+        swap: SwapFaults | None = None,
     ) -> None:
         self._bank = bank
         self._nodes = nodes
         self._methods = frozenset(methods)
         self._audit_node = audit_node
+        self.swap = swap or SwapFaults()
         self._ids = itertools.count(1)
         self._active: dict[str, Outcome] = {}
 
-    def add(self, fault: NodeFault | BankFault) -> Outcome:
+    def add(self, fault: AnyFault) -> Outcome:
         """
         Switch a fault on; a fork happens at once and is not listed afterwards.
 
@@ -63,6 +80,12 @@ class Faults:
             return self._fork(fault)
         if isinstance(fault, Halt):
             self._bank.halted = True
+        elif isinstance(fault, SwapFaultModel):
+            if not self.swap.served:
+                raise FaultRefused("there is no swap API here")
+            fault_id = f"f{next(self._ids)}"
+            self.swap.add(fault_id, fault)
+            return self._listed(Outcome(fault_id, fault))
         else:
             self._check(fault)
             fault_id = f"f{next(self._ids)}"
@@ -78,6 +101,7 @@ class Faults:
             return False
         for node in self._nodes:
             node.remove(fault_id)
+        self.swap.remove(fault_id)
         if isinstance(outcome.fault, Halt):
             self._bank.halted = any(isinstance(o.fault, Halt) for o in self._active.values())
         return True

@@ -5,7 +5,6 @@ from tradingbot_engine.localnet.market.recordings import load_recording
 from tradingbot_engine.localnet.market.replay import BadRecording, Recording
 from tradingbot_engine.localnet.market.scenario import Scenario
 from tradingbot_engine.localnet.market.tokens import BadToken
-from tradingbot_engine.localnet.market.web_api import SwapFaults
 
 __all__ = [
     "BadRecording",
@@ -13,7 +12,6 @@ __all__ = [
     "Market",
     "Recording",
     "Scenario",
-    "SwapFaults",
     "load_recording",
     "transactions_per_slot",
 ]

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import uuid
 from collections import OrderedDict
-from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -68,10 +67,10 @@ class SwapApi:
         app.router.add_post("/swap/v2/execute", guard(self._execute))
         app.router.add_get("/swap/v2/build", guard(self._build))
 
-    def _view(self) -> tuple[Reserves, Slot]:
+    def _view(self, path: str) -> tuple[Reserves, Slot]:
         """Return reserves by pool in the view that is quoted from, each read once, and its slot."""
         slot = self._bank.view_slot("processed")
-        stale = self._gate.faults.stale_slots
+        stale = self._gate.faults.stale_slots(path)
         slot = self._bank.block_at(slot - stale).slot if stale else slot
         known: dict[Pubkey, tuple[BaseUnits, BaseUnits]] = {}
 
@@ -82,15 +81,16 @@ class SwapApi:
 
         return at, slot
 
-    def _quoted(self, query: Mapping[str, Any]) -> quotes.Quote:
-        view, slot = self._view()
-        return quotes.quote(self._world, view, slot, query)
+    def _quoted(self, request: web.Request) -> quotes.Quote:
+        view, slot = self._view(request.path)
+        return quotes.quote(self._world, view, slot, request.query)
 
     async def _quote(self, request: web.Request) -> web.Response:
-        return json_response(self._quoted(request.query).body())
+        return json_response(self._quoted(request).body())
 
-    def _built_from(self, body: Mapping[str, Any]) -> tuple[BuiltSwap, Pubkey]:
-        view, _ = self._view()
+    async def _built_from(self, request: web.Request) -> tuple[BuiltSwap, Pubkey]:
+        body = await json_body(request)
+        view, _ = self._view(request.path)
         asked = quotes.asked(self._world, view, body.get("quoteResponse"))
         if "userPublicKey" not in body:
             raise ApiError.bad_request("Failed to deserialize the JSON body: missing field `userPublicKey`")
@@ -108,7 +108,7 @@ class SwapApi:
         return built, user
 
     async def _swap(self, request: web.Request) -> web.Response:
-        built, user = self._built_from(await json_body(request))
+        built, user = await self._built_from(request)
         blockhash, last_valid = self._bank.latest_blockhash("confirmed")
         transaction = bytes(unsigned_transaction(built, user=user, blockhash=blockhash))
         return json_response(
@@ -126,7 +126,7 @@ class SwapApi:
         )
 
     async def _swap_instructions(self, request: web.Request) -> web.Response:
-        built, _ = self._built_from(await json_body(request))
+        built, _ = await self._built_from(request)
         return json_response(
             {
                 "tokenLedgerInstruction": None,
@@ -142,7 +142,7 @@ class SwapApi:
         query = request.query
         if "taker" not in query:
             raise ApiError.bad_request("Failed to deserialize query string: missing field `taker`")
-        quote = self._quoted(query)
+        quote = self._quoted(request)
         built = build(
             quote.route,
             user=pubkey(query["taker"], "taker"),
@@ -168,7 +168,7 @@ class SwapApi:
     async def _order(self, request: web.Request) -> web.Response:
         query = request.query
         try:
-            quote = self._quoted(query)
+            quote = self._quoted(request)
         except ApiError as error:
             if error.body.get("errorCode") in ("COULD_NOT_FIND_ANY_ROUTE", "NO_ROUTES_FOUND", "TOKEN_NOT_TRADABLE"):
                 raise ApiError.bad_request("Failed to get quotes", error.body["errorCode"]) from error

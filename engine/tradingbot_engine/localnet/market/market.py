@@ -33,7 +33,7 @@ from tradingbot_engine.localnet.market.scenario import Path as PricePath
 from tradingbot_engine.localnet.market.store import Birth, MarketStore
 from tradingbot_engine.localnet.market.tokens import SOL, USDC, WELL_KNOWN, listed, with_added
 from tradingbot_engine.localnet.market.traders import Action, Crowd, Withdrawal
-from tradingbot_engine.localnet.market.web_api import Gate, SwapFaults
+from tradingbot_engine.localnet.market.web_api import Gate
 from tradingbot_engine.localnet.market.world import Pool, lay_out, reserves
 
 logger = structlog.get_logger(__name__)
@@ -176,7 +176,7 @@ class Market:
         return {pool.address: found for pool, found in zip(pools, bars, strict=True)}
 
     def mount(self, app: web.Application) -> None:
-        """Add the swap, price and history APIs to `app`, the switch of their faults, and the faucet for tokens."""
+        """Add the swap, price and history APIs to `app`, and the faucet for tokens."""
         self.gate.mount(app)
         TokenFaucet(world=self.world, bank=self._bank).mount(app)
         SwapApi(world=self.world, bank=self._bank, gate=self.gate).mount(app)
@@ -187,15 +187,6 @@ class Market:
         self.trading = False
         if self._store:
             self._store.close()
-
-    @property
-    def faults(self) -> SwapFaults:
-        """What the swap API does wrong now."""
-        return self.gate.faults
-
-    @faults.setter
-    def faults(self, faults: SwapFaults) -> None:
-        self.gate.faults = faults
 
     # -- every slot --------------------------------------------------------------------------------------------------
 

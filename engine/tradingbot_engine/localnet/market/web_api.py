@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from solders.pubkey import Pubkey
 
+from tradingbot_engine.localnet.faults.swap import SWAP_FAULTS, SwapFaults, SwapRefusal
 from tradingbot_engine.localnet.market.amm import U64_MAX
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -31,75 +30,37 @@ class ApiError(Exception):
         return cls(400, {"error": error, **({"errorCode": code} if code else {})})
 
 
-class SwapFaults(BaseModel):
-    """What the swap and price APIs do wrong, until it is replaced by another one; the default does nothing wrong."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    latency_ms: int = Field(default=0, ge=0, le=600_000)
-    """Delay before every answer."""
-    status: int | None = Field(default=None, ge=400, le=599)
-    """Answer with this HTTP status (429, 500, 502, 503, …) instead."""
-    probability: float = Field(default=1.0, gt=0, le=1)
-    """Share of the requests that `status` hits."""
-    stale_slots: int = Field(default=0, ge=0, le=500)
-    """Quote from what the pools held so many slots ago."""
-    path_prefix: str = Field(default="/", pattern="^/")
-    """Only requests whose path starts with this."""
-
-
 class Gate:
     """Every request passes it: counts against the limit, and meets the faults that are set."""
 
     def __init__(self, *, requests_per_minute: int | None = None, seed: int = 0) -> None:
-        self.faults = SwapFaults()
+        self.faults = SwapFaults(seed=seed)
         self.requests_per_minute = requests_per_minute
-        self._random = random.Random(seed)
         self._minute, self._count = 0, 0
+
+    def mount(self, app: web.Application) -> None:
+        """Take the faults of the application on which the APIs are mounted, if it has any."""
+        self.faults = app.get(SWAP_FAULTS, self.faults)
+        self.faults.served = True
 
     def guard(self, handler: Handler) -> Handler:
         """Return `handler` behind the gate, its ApiErrors turned into responses."""
 
         async def guarded(request: web.Request) -> web.StreamResponse:
+            refusal = await self.faults.before(request.path)
             try:
-                await self._enter(request)
-                return await handler(request)
+                if refusal is not None:
+                    return await _refused(request, refusal)
+                self._count_in()
+                answer = await handler(request)
             except ApiError as error:
                 headers = self._limit_headers() if error.status == 429 else None
-                return json_response(error.body, status=error.status, headers=headers)
+                answer = json_response(error.body, status=error.status, headers=headers)
+            return _reset(request) if self.faults.loses(request.path) else answer
 
         return guarded
 
-    def mount(self, app: web.Application) -> None:
-        """Add `/localnet/swap-faults`: POST replaces what is wrong, GET shows it, DELETE ends it."""
-        app.router.add_get("/localnet/swap-faults", self._show)
-        app.router.add_post("/localnet/swap-faults", self._replace)
-        app.router.add_delete("/localnet/swap-faults", self._end)
-
-    async def _show(self, request: web.Request) -> web.Response:
-        return json_response(self.faults.model_dump())
-
-    async def _replace(self, request: web.Request) -> web.Response:
-        try:
-            self.faults = SwapFaults.model_validate_json(await request.read())
-        except ValidationError as error:
-            problems = [{"field": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
-            return json_response({"error": "no fault that the swap API can have", "problems": problems}, status=422)
-        return json_response(self.faults.model_dump(), status=201)
-
-    async def _end(self, request: web.Request) -> web.Response:
-        self.faults = SwapFaults()
-        return json_response(self.faults.model_dump())
-
-    async def _enter(self, request: web.Request) -> None:
-        faults = self.faults
-        if request.path.startswith(faults.path_prefix):
-            if faults.latency_ms:
-                await asyncio.sleep(faults.latency_ms / 1000)
-            if faults.status is not None and self._random.random() < faults.probability:
-                raise ApiError(
-                    faults.status, {"error": "Too many requests" if faults.status == 429 else "Upstream failure"}
-                )
+    def _count_in(self) -> None:
         minute = int(time.time() // 60)
         if minute != self._minute:
             self._minute, self._count = minute, 0
@@ -114,6 +75,25 @@ class Gate:
             "x-ratelimit-remaining": str(max(0, limit - self._count)),
             "x-ratelimit-reset": str((int(time.time() // 60) + 1) * 60),
         }
+
+
+async def _refused(request: web.Request, refusal: SwapRefusal) -> web.StreamResponse:
+    if refusal.how == "limit":
+        raise ApiError(429, {"error": "Too many requests"})
+    if refusal.how == "error":
+        raise ApiError(refusal.status, {"error": "Upstream failure"})
+    if refusal.how == "html":
+        page = "<html><head><title>Bad gateway</title></head><body>nginx</body></html>"
+        return web.Response(text=page, status=refusal.status, content_type="text/html")
+    if refusal.how == "hang":
+        await asyncio.get_running_loop().create_future()  # until the client gives up, or localnet stops
+    return _reset(request)
+
+
+def _reset(request: web.Request) -> web.Response:
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=500)
 
 
 def json_response(body: object, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
