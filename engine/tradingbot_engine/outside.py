@@ -68,8 +68,16 @@ async def open_outside(settings: EngineSettings, *, clock: Clock) -> Outside:
         tokens = await resolve_tokens(settings, rpc)
         feed = build_feed(settings, rpc, clock)
         executor: Executor
+        decimals = {token.mint: token.decimals for token in tokens}
         if paper:
-            executor = PaperExecutor(swap=swap, rpc=rpc, settings=settings, clock=clock)
+            executor = PaperExecutor(
+                swap=swap,
+                rpc=rpc,
+                settings=settings,
+                clock=clock,
+                decimals=decimals,
+                fair_price=lambda mint: _fresh_price(feed, mint),
+            )
         else:
             assert settings.wallet.key_file is not None  # the settings' own rule for mode Live
             signer = load_signer(settings.wallet.key_file, address=settings.wallet.address)
@@ -79,7 +87,7 @@ async def open_outside(settings: EngineSettings, *, clock: Clock) -> Outside:
                 signer=signer,
                 settings=settings,
                 clock=clock,
-                decimals={token.mint: token.decimals for token in tokens},
+                decimals=decimals,
                 fair_price=lambda mint: _fresh_price(feed, mint),
             )
         return Outside(

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from trade_rig import TradeRig, World, a_bot, a_world, an_intent
+from trade_rig import BONK, TradeRig, World, a_bot, a_world, an_intent
 
 from tradingbot_engine.clock import SystemClock
 from tradingbot_engine.core.proof import read_status
 from tradingbot_engine.core.steps import case_of
 from tradingbot_engine.domain.intents import Attempt, IntentRecord, IntentState, OrderIntent
 from tradingbot_engine.domain.signals import Purpose, Side
+from tradingbot_engine.execution.live import LiveExecutor
 from tradingbot_engine.execution.paper import PaperExecutor
-from tradingbot_engine.execution.port import Executor
+from tradingbot_engine.execution.port import Executor, QuoteRefused
+from tradingbot_engine.execution.signer import KeyFileSigner
 from tradingbot_engine.execution.swap import SwapApi
 from tradingbot_engine.execution.trade import TradeDriver
 
@@ -90,6 +92,25 @@ async def test_preparing_makes_an_attempt_and_lets_no_byte_leave(world: World, t
         assert first.signature != second.signature
         assert dict(await rig.landed()) == {}
         await close(executor)
+
+
+@KINDS
+async def test_a_quote_far_from_the_markets_price_is_refused(world: World, tmp_path: Path, kind: str) -> None:
+    """Paper would else show gains that live trading refuses to make."""
+    async with a_bot(world, tmp_path) as rig:
+        clock = SystemClock()
+        common = {"rpc": rig.pool, "settings": rig.settings, "clock": clock, "decimals": {BONK: 5}}
+        swap = SwapApi(rig.settings.execution.swap, clock=clock)
+        executor: Executor = (
+            PaperExecutor(swap=swap, **common)
+            if kind == "paper"
+            else LiveExecutor(swap=swap, signer=KeyFileSigner(rig.wallet), **common)
+        )
+        try:
+            with pytest.raises(QuoteRefused, match="PriceUnfair"):
+                await executor.quote(an_intent("unfair", price=1e-12))
+        finally:
+            await swap.close()
 
 
 @KINDS

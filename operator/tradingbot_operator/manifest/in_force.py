@@ -55,12 +55,10 @@ def notes_of(data: Any) -> Iterator[Problem]:
 
 
 def _execution_notes(spec: dict[str, Any]) -> Iterator[Problem]:
-    """Tell of marks that do not work yet or prove nothing, and of expiry that fewer nodes than needed can prove."""
+    """Tell of a mark that proves nothing, and of expiry that fewer nodes than needed can prove."""
     mark = _get(spec, "execution.mark")
     path: Path = ("spec", "execution", "mark")
-    if mark == "Guard":
-        yield Problem(path, f"{LATER}: the engine refuses to start with it: state Memo", shown(mark, path))
-    elif mark == "None":
+    if mark == "None":
         yield Problem(path, "no audit can prove that no trade was lost or doubled: state Memo", shown(mark, path))
     if spec.get("mode") != "Live":
         return

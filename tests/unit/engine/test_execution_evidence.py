@@ -11,7 +11,7 @@ from scripted_rpc import Complaint, ScriptedNode, serving
 
 from tradingbot_engine.clock import SystemClock
 from tradingbot_engine.core.intents import IntentEvent
-from tradingbot_engine.core.proof import Case, Unproven, prove_expiry
+from tradingbot_engine.core.proof import Case, ExpiryEvidence, Unproven, prove_expiry
 from tradingbot_engine.execution.evidence import EvidenceGatherer
 from tradingbot_engine.rpc.errors import RpcError
 from tradingbot_engine.rpc.methods import Rpc
@@ -31,6 +31,7 @@ class Node:
         self.skipped: set[int] = set()
         self.known_witness: Any = "finalized"
         self.fails = ""
+        self.guard, self.rooted = False, 10**9
         self.__dict__.update(changes)
 
     def __call__(self, method: str, params: list[Any]) -> Any:
@@ -57,6 +58,13 @@ class Node:
         )
         value = [self.ours, *([witness] if len(signatures) > 1 else [])]
         return {"context": {"slot": self.processed}, "value": value}
+
+    def getAccountInfo(self, address: str, config: Any) -> Any:
+        assert (address, config["commitment"], config["minContextSlot"]) == ("guard", "finalized", self.finalized)
+        if self.finalized > self.rooted:
+            raise Complaint(-32016, "Minimum context slot has not been reached")
+        account = {"lamports": 890880, "owner": "1" * 32, "data": ["", "base64"], "executable": False, "rentEpoch": 0}
+        return {"context": {"slot": self.rooted}, "value": account if self.guard else None}
 
     def getFirstAvailableBlock(self) -> Any:
         return self.first_available
@@ -189,3 +197,71 @@ async def test_two_providers_must_agree_where_two_are_asked_for() -> None:
     first, second, again = (p for p in pieces if p is not None)
     assert Unproven("TooFewProviders") == prove_expiry(strict, [first, again])
     assert IntentEvent.EXPIRE is prove_expiry(strict, [first, second])
+
+
+# --- with the guard
+OLD = Case(blockhash_slot=1000, last_valid_block_height=900, genesis_hash="ours", providers_needed=2, guarded=True)
+
+
+async def guarded(node: Node, case: Case = OLD) -> ExpiryEvidence:
+    async with gathering(node) as (gatherer, _):
+        piece = await gatherer.expiry("sig", case, provider="n0", context_slot=1432, guard="guard")
+    assert piece is not None
+    return piece
+
+
+async def test_with_the_guard_absent_at_finalized_one_provider_is_enough_for_an_old_attempt() -> None:
+    """An account needs no memory: what else is asked of rule E stays."""
+    node = Node(finalized=1400, processed=1432)
+    piece = await guarded(node)
+    assert piece.guard is not None
+    assert (piece.guard.exists, piece.guard.min_context_slot) == (False, 1400)
+    assert prove_expiry(OLD, [piece]) is IntentEvent.EXPIRE
+    assert prove_expiry(replace(OLD, guarded=False), [piece]) == Unproven("TooFewProviders")
+    for node, reason in (
+        (Node(finalized=1400, processed=1432, known_witness="confirmed"), "NoFinalizedWitness"),
+        (Node(finalized=1400, processed=1399), "AnswerOlderThanHeight"),
+        (Node(finalized=1400, processed=1432, first_available=1001), "HistoryTooShort"),
+        (Node(finalized=1400, processed=1432, genesis="theirs"), "WrongGenesis"),
+    ):
+        assert prove_expiry(OLD, [await guarded(node)]) == Unproven(reason)
+
+
+async def test_a_guard_that_is_there_forbids_expiry_whatever_the_history_says() -> None:
+    """Something of the intent succeeded: also in a young attempt, and also if many providers have lost it."""
+    young = replace(OLD, providers_needed=1)
+    for case in (OLD, young):
+        piece = await guarded(Node(finalized=1400, processed=1432, guard=True), case)
+        assert prove_expiry(case, [piece, piece]) == Unproven("GuardNotAbsent")
+        assert prove_expiry(case, [replace(piece, guard=None)]) == Unproven("GuardNotAbsent")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"commitment": "confirmed"},
+        {"commitment": "processed"},
+        {"min_context_slot": 1399},
+        {"context_slot": 1399},
+        {"order": 0},
+    ],
+)
+async def test_an_absence_that_is_not_final_not_new_enough_or_asked_before_is_no_proof(change: dict[str, Any]) -> None:
+    """A confirmed bank may be of a fork; an older one, or one asked before the height was known, may precede the landing."""
+    piece = await guarded(Node(finalized=1400, processed=1432))
+    assert piece.guard is not None
+    assert prove_expiry(OLD, [replace(piece, guard=replace(piece.guard, **change))]) == Unproven("GuardNotAbsent")
+
+
+async def test_a_node_on_a_dead_fork_behind_the_same_name_cannot_answer_for_the_guard() -> None:
+    """It never finalizes the slot that is asked for: an error, and an error is no evidence."""
+    with pytest.raises(RpcError):
+        await guarded(Node(finalized=1400, processed=1432, rooted=1250))
+
+
+async def test_an_unguarded_attempt_asks_for_no_account() -> None:
+    """A Memo's intent has none, and its absence would say nothing."""
+    async with gathering(Node()) as (gatherer, (server,)):
+        piece = await gatherer.expiry("sig", CASE, provider="n0", context_slot=1237)
+    assert piece is not None
+    assert (piece.guard, "getAccountInfo" in server.methods()) == (None, False)
