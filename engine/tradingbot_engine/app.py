@@ -17,6 +17,7 @@ import structlog
 from tradingbot_engine import crashpoint
 from tradingbot_engine.adopt import adopt
 from tradingbot_engine.book import Book
+from tradingbot_engine.bus.core_events import CoreEvents
 from tradingbot_engine.bus.signals import SignalQueue
 from tradingbot_engine.core.decide import decide
 from tradingbot_engine.core.ids import shard_of
@@ -36,7 +37,7 @@ from tradingbot_engine.pipeline import Pipeline
 from tradingbot_engine.quality import Quality
 from tradingbot_engine.recovery import compare_with_chain, take_shards
 from tradingbot_engine.settings import EngineSettings
-from tradingbot_engine.status import StatusPage
+from tradingbot_engine.status import Before, StatusPage
 from tradingbot_engine.tally import Tally
 from tradingbot_engine.trades import Trades
 from tradingbot_engine.upkeep import BarKeeper, Marker, OutboxTeller, WalletWatch
@@ -56,6 +57,7 @@ class Wired:
     bot: BotRecord
     owned: dict[int, Ownership]
     book: Book
+    events: CoreEvents
     signals: SignalQueue
     bars: BarKeeper
     trades: Trades
@@ -65,9 +67,12 @@ class Wired:
     guard: LedgerGuard
     upkeep: Upkeep
 
-    async def finish(self) -> None:
-        """Write what waits and free the shards."""
+    async def flush(self) -> None:
+        """Write what waits to be written."""
         await self.bars.flush()
+
+    async def release(self) -> None:
+        """Free the shards; the next owner takes them at once."""
         for ownership in self.owned.values():
             crashpoint.reached("release:before")
             await self.outside.ledger.release(ownership, now_ms=self.outside.clock.now_ms())
@@ -82,14 +87,14 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
         await compare_with_chain(ledger, outside.rpc, bot)
     owned = await take_shards(ledger, holder=outside.holder, clock=clock)
 
-    events: deque[Event] = deque()  # what the book tells before the pipeline is there
+    early: deque[Event] = deque()  # what the book tells before the pipeline is there
     pipelines: list[Pipeline] = []
 
     def emit(event: Event) -> None:
         if pipelines:
             pipelines[0].emit(event)
         else:
-            events.append(event)
+            early.append(event)
 
     tally = Tally(metrics=metrics, clock=clock)
     state = CoreState.create(
@@ -98,7 +103,8 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
         quote_decimals=QUOTE_DECIMALS[settings.market.quote],
         max_position_percent=settings.risk.max_position_percent,
     )
-    signals = SignalQueue(max_size=settings.queue.max_size, deadline_ms=settings.queue.deadline_ms, clock=clock)
+    events = CoreEvents(settings=settings.bus, clock=clock, tokens=len(tokens), on_drop=tally.event_dropped)
+    signals = SignalQueue(settings=settings.queue, workers=settings.execution.workers, clock=clock)
     risk = await ledger.risk()
     book = Book(ledger=ledger, bot=bot, risk=risk, emit=emit, event_time_ms=lambda: feed.health().event_time_ms)
     live = Live(settings=settings, ledger=ledger, book=book, lifecycle=lifecycle)
@@ -128,6 +134,7 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
     bars = BarKeeper(ledger=ledger)
     pipeline = Pipeline(
         state=state,
+        events=events,
         signals=signals,
         ledger=ledger,
         book=book,
@@ -149,7 +156,7 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
     await book.refresh()
     emit(RiskChanged(feed.health().event_time_ms, risk))
     pipelines.append(pipeline)
-    for event in events:
+    for event in early:
         pipeline.emit(event)
 
     status = StatusPage(
@@ -161,6 +168,7 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
         tally=tally,
         feed=feed,
         rpc=outside.rpc,
+        before=Before(intents=await ledger.intent_counts(), equity=risk.equity),
         tokens=tokens,
         sale_value=desk.sale_value,
         queue_utilization=lambda: signals.utilization,
@@ -171,6 +179,7 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
         bot=bot,
         owned=owned,
         book=book,
+        events=events,
         signals=signals,
         bars=bars,
         trades=trades,

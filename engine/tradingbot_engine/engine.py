@@ -17,6 +17,7 @@ from tradingbot_engine.api.server import AdminServer, LiveSettings
 from tradingbot_engine.app import Wired, assemble
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.domain.portfolio import Tier
+from tradingbot_engine.drain import Drain, Duties
 from tradingbot_engine.errors import (
     EngineError,
     FatalError,
@@ -55,6 +56,7 @@ class Engine:
         self._tasks: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
         self._quit = asyncio.Event()
+        self._down: Drain | None = None
         self._open_left = 0
         self._last_status: dict[str, Any] = {}
 
@@ -113,6 +115,8 @@ class Engine:
             return
         self._wired = wired
         self._spawn("core", wired.pipeline.decide_forever())
+        self._spawn("order", wired.pipeline.order_forever())
+        self._spawn("shed", wired.pipeline.shed_forever())
         self._spawn("mirror", wired.trades.mirror_forever())
         for n in range(self._settings.execution.workers):
             self._spawn(f"worker-{n}", wired.pipeline.trade_forever())
@@ -194,6 +198,8 @@ class Engine:
 
         def leave() -> None:
             self._quit.set()
+            if self._down is not None:
+                self._down.leave()
             drain(signal.SIGQUIT)
 
         loop.add_signal_handler(signal.SIGQUIT, leave)
@@ -218,41 +224,49 @@ class Engine:
 
     # --- drain
     async def _drain(self) -> None:
-        """No new signal; follow what is in flight; leave the rest journalled; release the shards."""
-        self._lifecycle.enter(Phase.DRAINING)
+        """Go down in phases; an engine that never got as far as trading has only its ledger to look into."""
         if (wired := self._wired) is not None:
-            dropped = wired.signals.clear()
-            _log.info("draining", in_flight=len(wired.trades), signals_dropped=len(dropped))
-            await self._follow_to_the_end(wired)
-            self._open_left = len(wired.trades)
-            await wired.trades.cancel()
-            for task in self._tasks:  # upkeep writes under the shards' epochs: once they are free, that is refused
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            try:
-                self._open_left = len(await wired.outside.ledger.open_intents())
-                await wired.finish()
-            except (EngineError, OSError) as error:
-                _log.warning("shards not released; the next owner takes them", error=str(error))
-        elif self._lifecycle.fatal is None:
-            self._open_left = await open_in_ledger(self._settings, clock=self._clock)
+            self._down = self._way_down(wired)
+            if self._quit.is_set():
+                self._down.leave()
+            left = await self._down.run()
+            self._open_left = len(wired.trades) if left is None else left
+        else:
+            self._lifecycle.enter(Phase.DRAINING)
+            if self._lifecycle.fatal is None:
+                self._open_left = await open_in_ledger(self._settings, clock=self._clock)
         _log.info("drained", open_intents=self._open_left)
         self._lifecycle.enter(Phase.STOPPED)
         self._lifecycle.drained.set()
 
-    async def _follow_to_the_end(self, wired: Wired) -> None:
-        """Wait for the trades in flight, for the trade timeout, or for SIGQUIT, whichever comes first."""
+    def _way_down(self, wired: Wired) -> Drain:
+        async def hand_over() -> int:
+            left = len(wired.trades)
+            await wired.trades.cancel()
+            for task in self._tasks:  # upkeep writes under the shards' epochs: once they are free, that is refused
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            left = len(await wired.outside.ledger.open_intents())
+            await wired.release()
+            return left
 
-        async def finish() -> None:
-            await wired.pipeline.wait_claims()
-            await wired.trades.wait_idle(self._settings.shutdown.trade_timeout_s)
-
-        idle = asyncio.create_task(finish())
-        leave = asyncio.create_task(self._quit.wait())
-        await asyncio.wait({idle, leave}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (idle, leave):
-            task.cancel()
-        await asyncio.gather(idle, leave, return_exceptions=True)
+        shutdown = self._settings.shutdown
+        return Drain(
+            Duties(
+                shed=wired.pipeline.shed,
+                queued=lambda: len(wired.signals),
+                claims_ended=wired.pipeline.wait_claims,
+                in_flight=lambda: len(wired.trades),
+                trades_ended=wired.trades.wait_idle,
+                hand_over=hand_over,
+                flush=wired.flush,
+            ),
+            lifecycle=self._lifecycle,
+            clock=self._clock,
+            graceful=shutdown.graceful,
+            trade_timeout_s=shutdown.trade_timeout_s,
+            force_timeout_s=shutdown.force_timeout_s,
+        )
 
     # --- the admin port's questions
     def ready(self) -> tuple[bool, str]:
@@ -266,7 +280,7 @@ class Engine:
         if self._wired is not None:
             try:
                 self._last_status = await self._wired.status.document()
-                return self._last_status
+                return self._last_status | self._drain_status()
             except (EngineError, OSError) as error:  # the reasons are wanted most when the ledger does not answer
                 if self._lifecycle.phase is not Phase.STOPPED:
                     self._lifecycle.tell("LedgerUnavailable", str(error))
@@ -278,7 +292,11 @@ class Engine:
             "trading": False,
             "inFlight": len(self._wired.trades) if self._wired else 0,
             "reasons": [{"type": r.type, "since": r.since_ms, "message": r.message} for r in self._lifecycle.reasons],
+            **self._drain_status(),
         }
+
+    def _drain_status(self) -> dict[str, Any]:
+        return {"drain": {"why": self._lifecycle.drain_reason, **self._down.progress()}} if self._down else {}
 
     async def apply_live(self, live: LiveSettings) -> bool:
         return await self._live().apply(live)
@@ -296,4 +314,9 @@ class Engine:
         if wait:
             await self._lifecycle.drained.wait()
         in_flight = len(self._wired.trades) if self._wired else 0
-        return {"drained": self._lifecycle.drained.is_set(), "inFlight": in_flight, "openIntents": self._open_left}
+        return {
+            "drained": self._lifecycle.drained.is_set(),
+            "inFlight": in_flight,
+            "openIntents": self._open_left,
+            "progress": self._down.progress() if self._down else None,
+        }

@@ -43,6 +43,8 @@ class Lifecycle:
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
         self.phase = Phase.STARTING
+        self.finishing = False
+        """While draining: critical work that was queued is still finished."""
         self._reasons: dict[str, Reason] = {}
         self.drain_requested = asyncio.Event()
         self.drained = asyncio.Event()
@@ -72,7 +74,8 @@ class Lifecycle:
         """
         blocking = self._reasons.keys() & (_BLOCKING - {"Paused", "Resolving"})
         resolving = self.phase is Phase.STARTING and "Resolving" in self._reasons
-        return (self.phase is Phase.READY or resolving) and not blocking and self.fatal is None
+        finishing = self.phase is Phase.DRAINING and self.finishing
+        return (self.phase is Phase.READY or resolving or finishing) and not blocking and self.fatal is None
 
     def has(self, reason: str) -> bool:
         return reason in self._reasons

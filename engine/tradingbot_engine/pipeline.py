@@ -16,16 +16,17 @@ import structlog
 
 from tradingbot_engine import crashpoint
 from tradingbot_engine.book import Book
-from tradingbot_engine.bus.signals import SignalQueue
+from tradingbot_engine.bus.core_events import CoreEvents
+from tradingbot_engine.bus.signals import MESSAGES, Gone, SignalQueue
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.core.decide import decide
 from tradingbot_engine.core.intents import OPEN
 from tradingbot_engine.core.risk.approve import Refused
 from tradingbot_engine.core.state import CoreState
 from tradingbot_engine.domain.effects import EmitSignal, NoteRefusal, SaveBar
-from tradingbot_engine.domain.events import Event, PriceTick, SignalSettled
+from tradingbot_engine.domain.events import Event, SignalSettled
 from tradingbot_engine.domain.intents import OrderIntent
-from tradingbot_engine.domain.signals import Purpose, Signal
+from tradingbot_engine.domain.signals import Priority, Purpose, Signal
 from tradingbot_engine.errors import Fenced, LedgerUnavailable
 from tradingbot_engine.ledger.port import ClaimLimits, ClaimOutcome, Ledger, Ownership
 from tradingbot_engine.lifecycle import Lifecycle, Phase
@@ -45,6 +46,7 @@ class Pipeline:
         self,
         *,
         state: CoreState,
+        events: CoreEvents,
         signals: SignalQueue,
         ledger: Ledger,
         book: Book,
@@ -56,43 +58,35 @@ class Pipeline:
         approve: Callable[[Signal], OrderIntent | Refused],
         limits: Callable[[OrderIntent], ClaimLimits],
         owner_of: Callable[[str], Ownership | None],
-        max_events: int = 100_000,
     ) -> None:
-        self._state, self._signals, self._ledger = state, signals, ledger
+        self._state, self._events, self._signals, self._ledger = state, events, signals, ledger
         self._book, self._bars, self._trades = book, bars, trades
         self._lifecycle, self._tally, self._clock = lifecycle, tally, clock
         self._approve, self._limits, self._owner_of = approve, limits, owner_of
-        self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self._max_events = max_events
         self._claiming = 0
         self._claimed = asyncio.Event()
         self._claimed.set()
 
     def emit(self, event: Event) -> None:
-        """
-        Queue an event for the core.
+        """Queue an event for the core, in its source's order; never blocks. A core that lags gets ticks merged (`bus`)."""
+        self._events.emit(event)
 
-        A core that lags loses price ticks, counted and said: the next one corrects it. What the ledger tells is never
-        dropped, since nobody would tell it again.
-        """
-        if isinstance(event, PriceTick) and self._events.qsize() >= self._max_events:
-            self._tally.event_dropped(event)
-        else:
-            self._events.put_nowait(event)
+    async def order_forever(self) -> None:
+        """Let no event wait longer for a missing one than its window."""
+        await self._events.order_forever()
 
     async def decide_forever(self) -> None:
         """Market event → signal: the only caller of the pure core."""
         for n in itertools.count(1):
-            event = await self._events.get()
-            for effect in decide(self._state, event):
+            events = await self._events.get()
+            for effect in itertools.chain.from_iterable(decide(self._state, event) for event in events):
                 match effect:
                     case EmitSignal() if self._lifecycle.phase in (Phase.DRAINING, Phase.STOPPED):
                         pass  # no new signal, and no end told: the core waits instead of asking again
                     case EmitSignal(signal):
                         self._tally.signal(signal)
-                        displaced = self._signals.put(signal)
-                        if displaced is not None:
-                            self._refuse(displaced, "QueueFull", "more urgent signals filled the queue")
+                        if (gone := self._signals.put(signal)) is not None:
+                            self._refuse(gone[0], gone[1], MESSAGES[gone[1]])
                     case SaveBar(mint, bar):
                         self._bars.keep(mint, bar)
                     case NoteRefusal(strategy, mint, reason, message):
@@ -103,14 +97,15 @@ class Pipeline:
     async def trade_forever(self) -> None:
         """Signal → risk → intent → attempts → fill; several of these run side by side."""
         while True:
-            signal, late = await self._signals.get()
-            if late:
-                self._refuse(signal, "Late", "the signal waited longer than queue.deadline_ms")
-                continue
+            permit = await self._signals.get()
             self._claiming += 1
             self._claimed.clear()
             try:
-                await self._trade(signal)
+                with permit as signal:
+                    if permit.late:
+                        self._refuse(signal, Gone.LATE, MESSAGES[Gone.LATE])
+                    else:
+                        await self._trade(signal)
             except LedgerUnavailable as error:
                 self._lifecycle.tell("LedgerUnavailable", str(error))
                 self._refuse(signal, "LedgerUnavailable", str(error))
@@ -120,6 +115,23 @@ class Pipeline:
                 self._claiming -= 1
                 if self._claiming == 0:
                     self._claimed.set()
+
+    def shed(self) -> int:
+        """A drain begins: refuse what waits and is not critical (exits are); return how many that were."""
+        waiting = self._signals.clear()
+        shed = [s for s in waiting if s.purpose is not Purpose.EXIT and s.priority is not Priority.CRITICAL]
+        for signal in shed:
+            self._refuse(signal, "Draining", "the engine drains: no position is opened any more")
+        for signal in waiting:
+            if signal not in shed:
+                self._signals.put(signal)
+        return len(shed)
+
+    async def shed_forever(self) -> None:
+        """Refuse what waited too long, also while every worker is busy."""
+        while True:
+            for signal in await self._signals.late():
+                self._refuse(signal, Gone.LATE, MESSAGES[Gone.LATE])
 
     async def wait_claims(self) -> None:
         """Wait until no signal is between the queue and its claim; a drain counts open trades only after that."""

@@ -15,6 +15,7 @@ from tradingbot_engine.book import Book
 from tradingbot_engine.core.intents import TERMINAL
 from tradingbot_engine.domain.events import SignalSettled
 from tradingbot_engine.domain.intents import IntentRecord, IntentState
+from tradingbot_engine.domain.signals import Purpose
 from tradingbot_engine.domain.units import IntentId
 from tradingbot_engine.errors import FatalError, Fenced
 from tradingbot_engine.execution.trade import TradeDriver
@@ -94,12 +95,10 @@ class Trades:
             self._stepped.clear()
             await self._refresh_book()
 
-    async def wait_idle(self, timeout_s: float) -> bool:
-        """Wait until no task is left; False if `timeout_s` passed first."""
-        if not self._tasks:
-            return True
-        _, pending = await asyncio.wait(list(self._tasks.values()), timeout=timeout_s)
-        return not pending
+    async def wait_idle(self) -> None:
+        """Wait until no task is left."""
+        while self._tasks:
+            await asyncio.wait(list(self._tasks.values()))
 
     async def cancel(self) -> None:
         """Stop following; what is open stays journalled for the next owner."""
@@ -108,9 +107,13 @@ class Trades:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _may_attempt(self) -> bool:
-        """A drain makes no new attempt; a fatal finding even less."""
-        return self._lifecycle.phase in (Phase.STARTING, Phase.READY) and self._lifecycle.fatal is None
+    def _may_attempt(self, purpose: Purpose) -> bool:
+        """A drain makes no new attempt to enter, but finishes exits while it has time; after a fatal finding nothing is made."""
+        if self._lifecycle.fatal is not None:
+            return False
+        if self._lifecycle.phase is Phase.DRAINING:
+            return self._lifecycle.finishing and purpose is Purpose.EXIT
+        return self._lifecycle.phase in (Phase.STARTING, Phase.READY)
 
     async def _refresh_book(self) -> None:
         try:
@@ -123,7 +126,7 @@ class Trades:
     async def _run(self, record: IntentRecord, ownership: Ownership) -> None:
         intent = record.intent
         try:
-            last = await self._driver.drive(record, ownership, may_attempt=self._may_attempt)
+            last = await self._driver.drive(record, ownership, may_attempt=lambda: self._may_attempt(intent.purpose))
         except Fenced:
             _log.warning("fenced: another holder follows this trade now", intent=intent.id)
             self._unresolved.discard(intent.id)
