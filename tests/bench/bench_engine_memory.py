@@ -38,6 +38,7 @@ def rss_mib() -> float:
 
 async def child() -> None:
     from tradingbot_engine import engine  # noqa: F401  the whole engine's code counts
+    from tradingbot_engine.bus.core_events import CoreEvents
     from tradingbot_engine.bus.signals import SignalQueue
     from tradingbot_engine.clock import SystemClock
     from tradingbot_engine.core.decide import decide
@@ -48,7 +49,7 @@ async def child() -> None:
     from tradingbot_engine.lifecycle import Lifecycle
     from tradingbot_engine.metrics import Metrics
     from tradingbot_engine.pipeline import Pipeline
-    from tradingbot_engine.settings import LedgerSettings
+    from tradingbot_engine.settings import BusSettings, LedgerSettings, QueueSettings
     from tradingbot_engine.tally import Tally
     from tradingbot_engine.upkeep import BarKeeper
 
@@ -76,7 +77,8 @@ async def child() -> None:
         bars_kept = BarKeeper(ledger=ledger)
         pipeline = Pipeline(
             state=state,
-            signals=SignalQueue(max_size=10_000, deadline_ms=5000, clock=clock),
+            events=CoreEvents(settings=BusSettings(), clock=clock, tokens=TOKENS),
+            signals=SignalQueue(settings=QueueSettings(), workers=16, clock=clock),
             ledger=ledger,
             book=None,  # type: ignore[arg-type]  nothing is traded here
             bars=bars_kept,

@@ -1,73 +1,118 @@
 """
 Signals on their way to a worker: urgent first, bounded, and never older than their deadline.
 
-When full, a signal of lower priority is displaced, never a higher one; entries past the deadline are shed, exits wait.
+What happens under load, in this order: from `queue.warning_threshold` on entries of priority LOW are refused, from
+`queue.critical_threshold` on NORMAL ones too; when full, the youngest of the least urgent is displaced, never a more urgent
+one. Entries past the deadline are shed, exits wait. Exits are critical whatever their own priority, which orders them among
+themselves: no entry takes the place of an exit, and none is served before one.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from math import ceil
 
+from tradingbot_engine.bus.admission import Admission, Gone, Permit
+from tradingbot_engine.bus.utilization import Utilization
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.domain.signals import Priority, Purpose, Signal
+from tradingbot_engine.settings.queue import QueueSettings
 
+__all__ = ["Gone", "Permit", "SignalQueue"]
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A queued signal and when it came (monotonic seconds)."""
+_EXIT = Purpose.EXIT
+_ENTRIES = len(Priority)
+"""Rank of the most urgent entries; the ranks before are exits, by their priority."""
 
-    signal: Signal
-    queued_at_s: float
+MESSAGES = {
+    Gone.QUEUE_FULL: "more urgent signals filled the queue",
+    Gone.OVERLOADED: "the queue is so full that only more urgent signals are let in",
+    Gone.LATE: "the signal waited longer than queue.deadline_ms",
+}
+"""For people."""
 
 
 class SignalQueue:
-    """Bounded priority queue; every operation is O(number of priorities)."""
+    """The engine's only queue of signals: many workers take, the core puts."""
 
-    def __init__(self, *, max_size: int, deadline_ms: int, clock: Clock) -> None:
-        self._max_size = max_size
-        self._deadline_s = deadline_ms / 1000
+    def __init__(self, *, settings: QueueSettings, workers: int, clock: Clock) -> None:
+        size, on = settings.max_size, settings.backpressure
         self._clock = clock
-        self._lanes: dict[Priority, deque[Waiting]] = {p: deque() for p in Priority}
-        self._filled = asyncio.Event()
+        self._deadline_s = settings.deadline_ms / 1000
+        self._reject_s = settings.reject_fast_ms / 1000
+        low, normal = ceil(settings.warning_threshold * size), ceil(settings.critical_threshold * size)
+        entries = {Priority.NORMAL: normal, Priority.LOW: low} if on else {}
+        self._admission: Admission[Signal] = Admission(
+            max_size=size,
+            limits=[size] * _ENTRIES + [entries.get(p, size) for p in Priority],
+            perishable=[False] * _ENTRIES + [True] * _ENTRIES,
+            deadline_s=self._deadline_s if on else None,
+            displace=on,
+            now=clock.monotonic_s,
+            on_work=lambda change: self._utilization.busy(change),
+        )
+        self._offer = self._admission.offer
+        self._utilization = Utilization(workers=workers, backlog=lambda: self.pressure, now=clock.monotonic_s)
+        self._waiters: deque[asyncio.Future[None]] = deque()
 
     def __len__(self) -> int:
-        return sum(map(len, self._lanes.values()))
+        return len(self._admission)
+
+    @property
+    def working(self) -> int:
+        """Signals that workers hold now."""
+        return self._admission.working
+
+    @property
+    def pressure(self) -> float:
+        """In [0, 1], now: the larger of depth / size and oldest wait / deadline."""
+        admission = self._admission
+        return min(1.0, max(len(admission) / admission.max_size, admission.oldest_wait_s / self._deadline_s))
 
     @property
     def utilization(self) -> float:
-        """In [0, 1]: the larger of depth / size and oldest wait / deadline."""
-        now = self._clock.monotonic_s()
-        waits = [now - lane[0].queued_at_s for lane in self._lanes.values() if lane]
-        return min(1.0, max(len(self) / self._max_size, max(waits, default=0.0) / self._deadline_s))
+        """In [0, 1], over 15 s: depth, oldest wait or busy workers, whichever is worst (see `bus.utilization`)."""
+        return self._utilization.value()
 
-    def put(self, signal: Signal) -> Signal | None:
-        """Queue a signal; return the one that had to go instead (perhaps this one), or None."""
-        displaced: Signal | None = None
-        if len(self) >= self._max_size:
-            worst = max(p for p, lane in self._lanes.items() if lane)
-            if signal.priority >= worst:
-                return signal
-            displaced = self._lanes[worst].pop().signal  # the youngest of the least urgent has waited for least
-        self._lanes[signal.priority].append(Waiting(signal, self._clock.monotonic_s()))
-        self._filled.set()
-        return displaced
+    def put(self, signal: Signal) -> tuple[Signal, Gone] | None:
+        """Queue a signal; return the one that had to go for it (perhaps this one) and why, or None."""
+        gone = self._offer(signal, signal.priority if signal.purpose is _EXIT else _ENTRIES + signal.priority)
+        if self._waiters:
+            self._wake()
+        return gone
 
-    async def get(self) -> tuple[Signal, bool]:
-        """Wait for the most urgent signal; the flag tells that it is past its deadline and is to be refused."""
+    async def get(self) -> Permit[Signal]:
+        """Wait for the most urgent signal; the permit is released when the work on it is over."""
+        while (permit := self._admission.take()) is None:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
+                elif len(self._admission):
+                    self._wake()  # it was woken for a signal that another must take now
+                raise
+        return permit
+
+    def _wake(self) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    async def late(self) -> list[Signal]:
+        """Wait until entries are past their deadline, and take them out; at the latest `queue.reject_fast_ms` after it."""
         while True:
-            for lane in self._lanes.values():
-                if lane:
-                    item = lane.popleft()
-                    late = self._clock.monotonic_s() - item.queued_at_s > self._deadline_s
-                    return item.signal, late and item.signal.purpose is Purpose.ENTRY
-            self._filled.clear()
-            await self._filled.wait()
+            if dead := self._admission.shed():
+                return dead
+            now = self._clock.monotonic_s()
+            due_s = self._admission.next_deadline_s or now + self._deadline_s
+            await self._clock.sleep(max(self._reject_s, due_s - now))
 
     def clear(self) -> list[Signal]:
         """Empty the queue and return what was in it, most urgent first."""
-        rest = [item.signal for lane in self._lanes.values() for item in lane]
-        for lane in self._lanes.values():
-            lane.clear()
-        return rest
+        return self._admission.clear()

@@ -56,7 +56,6 @@ class EngineSettings(BaseSettings):
     risk: RiskSettings = RiskSettings()
     execution: ExecutionSettings = ExecutionSettings()
     ledger: LedgerSettings
-    bus: BusSettings = BusSettings()
     queue: QueueSettings = QueueSettings()
     bus: BusSettings = BusSettings()
     idempotency: IdempotencySettings = IdempotencySettings()
