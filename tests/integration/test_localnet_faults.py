@@ -248,23 +248,35 @@ async def test_a_node_stays_on_the_branch_that_a_fork_abandoned(net: Net) -> Non
 
 
 async def test_a_snapshot_node_has_holes_below_which_it_claims_to_have_blocks(net: Net) -> None:
-    """Statuses, history and blocks of the range are missing, and getFirstAvailableBlock does not tell."""
+    """History and blocks of the range are missing, and getFirstAvailableBlock does not tell; the status cache is whole."""
     payment = net.payment()
     await net.send(1, payment)
     net.bank.tick()
     landed = net.bank.slot
     net.bank.tick(40)
     await net.fault(kind="snapshot", nodes=[0], first_slot=landed - 2, last_slot=landed + 2)
+    (name,) = names = [str(payment.signatures[0])]
+
+    async def searched(node: int) -> Any:
+        return (await net.call(node, "getSignatureStatuses", [names, {"searchTransactionHistory": True}]))["result"]
+
+    async def of_the_wallet(node: int) -> list[str]:
+        rows = (await net.call(node, "getSignaturesForAddress", [str(net.wallet.pubkey())]))["result"]
+        return [row["signature"] for row in rows]
+
     assert (await net.call(0, "getFirstAvailableBlock"))["result"] < landed - 2
-    assert (await net.status(0, payment.signatures[0]))[1] == [None]
-    searched = await net.call(
-        0, "getSignatureStatuses", [[str(payment.signatures[0])], {"searchTransactionHistory": True}]
-    )
-    assert searched["result"]["value"] == [None]
-    assert (await net.call(0, "getTransaction", [str(payment.signatures[0])]))["result"] is None
+    assert (await net.status(0, payment.signatures[0]))[1][0]["slot"] == landed
+    assert (await searched(0))["value"][0]["slot"] == landed
+    assert (await net.call(0, "getTransaction", [name]))["result"] is None
     assert (await net.call(0, "getBlock", [landed]))["error"]["code"] == -32007
-    assert (await net.call(0, "getSignaturesForAddress", [str(net.wallet.pubkey()), {"limit": 1}]))["result"] != []
-    assert (await net.status(1, payment.signatures[0]))[1][0] is not None
+    assert name not in await of_the_wallet(0)
+    assert name in await of_the_wallet(1)
+    net.bank.tick(landed + 300 - net.bank.slot)
+    assert (await net.status(0, payment.signatures[0]))[1][0]["slot"] == landed
+    net.bank.tick()  # the status cache ends here; from now on only history knows
+    assert (await net.status(0, payment.signatures[0]))[1] == [None]
+    assert (await searched(0))["value"] == [None]
+    assert (await searched(1))["value"][0]["slot"] == landed
 
 
 async def test_a_status_blind_node_knows_nothing_of_signatures(net: Net) -> None:

@@ -7,65 +7,41 @@ import random
 import secrets
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
 from solders.account import Account
 from solders.hash import Hash
 from solders.keypair import Keypair
-from solders.message import Message, MessageV0
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.system_program import ID as SYSTEM
-from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
 from tradingbot_engine.localnet.accounts import AccountIndex
+from tradingbot_engine.localnet.airdrop import airdrop
 from tradingbot_engine.localnet.chain import (
     MAX_AGE,
     STATUS_SLOTS,
-    BankError,
     Block,
+    Branch,
     Commitment,
     ExecutionResult,
     Record,
 )
 from tradingbot_engine.localnet.clock import MarketClock
+from tradingbot_engine.localnet.finality import Finality, slot_of
+from tradingbot_engine.localnet.fork import abandon
 from tradingbot_engine.localnet.history import History
 from tradingbot_engine.localnet.journal import Journal
+from tradingbot_engine.localnet.mempool import Mempool
 from tradingbot_engine.localnet.store import Store, StoredChain
 from tradingbot_engine.localnet.tokens import NATIVE_MINT, native_mint
+from tradingbot_engine.localnet.validator import validator_of, vote
 from tradingbot_engine.localnet.vm import Vm, signatures_are_good
 
 HEIGHT_BEHIND_SLOT = 21_700_000
 """Heights count blocks, slots also count the skipped: a client that takes one for the other is found out."""
 FAUCET_LAMPORTS = 10**17
-VIEW_SLOTS = 600
-"""How far behind the tip a lagging node's view may be."""
-
-
-@dataclass(slots=True)
-class Pending:
-    """A transaction on its way to a leader."""
-
-    transaction: VersionedTransaction
-    not_before: int
-    verified: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Branch:
-    """Blocks that a fork abandoned, with the account values at their tip."""
-
-    parent_slot: int
-    blocks: tuple[Block, ...]
-    accounts: Mapping[Pubkey, Account | None]
-    hashes: Mapping[Hash, int]
-
-    @property
-    def records(self) -> list[Record]:
-        """Transactions that landed on the branch, oldest first."""
-        return [record for block in self.blocks for record in block.records]
 
 
 class Bank:
@@ -111,7 +87,7 @@ class Bank:
         self._store = store
         self._slot_listeners: list[Callable[[int], None]] = []
         self._pins: dict[object, int] = {}
-        self.mempool: dict[Signature, Pending] = {}
+        self.mempool = Mempool()
         self.hashes: dict[Hash, int] = {}
         self.blocks: list[Block] = []
         self.history = History(store)
@@ -127,11 +103,11 @@ class Bank:
     def _found(self, origin_ms: int, ms_per_slot: float) -> None:
         self.genesis_hash = str(Hash(secrets.token_bytes(32)))
         self.faucet = Keypair()
-        self.validator = _validator_of(self.faucet)
+        self.validator = validator_of(self.faucet)
         self.incarnation = 0
         self.number = self.first_slot = self.vm.first_slot
         self.clock = MarketClock(self.number, origin_ms, ms_per_slot)
-        self.finalized_slot = self.settled_slot = self.number
+        self.settled_slot = self.number
         self.transaction_count = 0
         genesis = Hash(hashlib.sha256(self.genesis_hash.encode()).digest())
         height = self.number - HEIGHT_BEHIND_SLOT
@@ -140,7 +116,7 @@ class Bank:
         self._set(self.faucet.pubkey(), Account(FAUCET_LAMPORTS, b"", SYSTEM, False, 0))
         self._set(self.validator.pubkey(), Account(FAUCET_LAMPORTS, b"", SYSTEM, False, 0))
         self._set(NATIVE_MINT, native_mint(self.rent(82)))
-        self._persisted_slot = self.number - 1
+        self._settle(persisted_slot=self.number - 1)
         if self._store is not None:
             self._store.found(self.genesis_hash, bytes(self.faucet), self.clock, self.number)
 
@@ -148,7 +124,7 @@ class Bank:
         assert self._store is not None
         self.genesis_hash = stored.genesis_hash
         self.faucet = Keypair.from_bytes(stored.faucet)
-        self.validator = _validator_of(self.faucet)
+        self.validator = validator_of(self.faucet)
         self.incarnation = stored.incarnation + 1
         self.first_slot = stored.first_slot
         for key, elf in stored.programs:
@@ -160,7 +136,8 @@ class Bank:
             self._append(block)
             for record in block.records:
                 self.history.add(record)
-        self.finalized_slot = self.settled_slot = self._persisted_slot = self.slot
+        self.settled_slot = self.slot
+        self._settle(persisted_slot=self.slot)
         self.transaction_count = stored.transaction_count
         # slots after the last finalized one are abandoned; their numbers are never used again
         self.number = stored.number
@@ -169,12 +146,29 @@ class Bank:
         self._store.resumed(self.incarnation, self.clock, self.number)
         self._produce()  # an open block to write into: the newest stored one is final
 
+    def _settle(self, *, persisted_slot: int) -> None:
+        self._finality = Finality(
+            slot=self.settled_slot,
+            persisted_slot=persisted_slot,
+            depth=self.finalize_depth,
+            journal=self.journal,
+            index=self.index,
+            history=self.history,
+            account=self.account,
+            store=self._store,
+        )
+
     # -- what others read -------------------------------------------------------------------------------------------
 
     @property
     def slot(self) -> int:
         """Slot of the newest block of the live chain."""
         return self.blocks[-1].slot
+
+    @property
+    def finalized_slot(self) -> int:
+        """Slot of the newest block that is final."""
+        return self._finality.slot
 
     @property
     def height(self) -> int:
@@ -190,7 +184,7 @@ class Bank:
 
     def block_at(self, slot: int) -> Block:
         """The newest block at or before `slot` (the oldest in memory if all are newer)."""
-        return self.blocks[max(0, bisect_right(self.blocks, slot, key=_slot_of) - 1)]
+        return self.blocks[max(0, bisect_right(self.blocks, slot, key=slot_of) - 1)]
 
     def account(self, pubkey: Pubkey, slot: int | None = None) -> Account | None:
         """The account as of the end of `slot` (now by default); None if it does not exist."""
@@ -245,11 +239,7 @@ class Bank:
 
     def submit(self, transaction: VersionedTransaction, *, delay_slots: int = 0, verified: bool = False) -> None:
         """Queue a transaction for the next slot, or for `delay_slots` slots later; what is queued twice lands once."""
-        signature = transaction.signatures[0]
-        known = self.mempool.get(signature)
-        not_before = self.number + 1 + delay_slots
-        if known is None or known.not_before > not_before:
-            self.mempool[signature] = Pending(transaction, not_before, verified)
+        self.mempool.add(transaction, not_before=self.number + 1 + delay_slots, verified=verified)
 
     def hash_is_valid(self, blockhash: Hash, parent_height: int) -> bool:
         """Whether a transaction with `blockhash` may land in a block whose parent has `parent_height`."""
@@ -283,20 +273,7 @@ class Bank:
         for key, before, after in run.changes:
             self.journal.note(block.slot, key, before)
             self.index.moved(key, before, after)
-        record = Record(
-            signature=signature,
-            wire=bytes(transaction),
-            slot=block.slot,
-            error=run.err,
-            meta=run.meta,
-            keys=keys.all,
-            loaded=keys.loaded,
-            pre_lamports=run.pre_lamports,
-            post_lamports=run.post_lamports,
-            pre_tokens=run.pre_tokens,
-            post_tokens=run.post_tokens,
-            _transaction=transaction,
-        )
+        record = run.record(transaction, keys, block.slot)
         block.records.append(record)
         self.history.add(record)
         self.transaction_count += 1
@@ -309,19 +286,7 @@ class Bank:
         Raises:
             BankError: The faucet cannot pay that much.
         """
-        payer = self.faucet.pubkey()
-        send = transfer(TransferParams(from_pubkey=payer, to_pubkey=pubkey, lamports=lamports))
-        for block in reversed(
-            self.blocks[-MAX_AGE:]
-        ):  # an older blockhash makes a repeated airdrop another transaction
-            message = MessageV0.try_compile(payer, [send], [], block.hash)
-            result = self.execute(VersionedTransaction(message, [self.faucet]), verified=True)
-            if result.err == "AlreadyProcessed":
-                continue
-            if result.err is not None:
-                break
-            return result.signature
-        raise BankError(f"airdrop of {lamports} lamports failed: {result.err}")
+        return airdrop(self, pubkey, lamports)
 
     def tick(self, slots: int = 1) -> None:
         """Produce the next `slots` slots: run what is queued, move the views on, persist what became final."""
@@ -329,7 +294,7 @@ class Bank:
             self.number += 1
             if not (self.skip_rate and self._random.random() < self.skip_rate):
                 self._produce()
-                self._finalize()
+                self._finality.advance(self.blocks, number=self.number, pinned=self._pins.values())
             for listener in self._slot_listeners:
                 listener(self.slot)
 
@@ -346,26 +311,8 @@ class Bank:
         Raises:
             BankError: That would abandon a finalized block.
         """
-        if slots < 1:
-            raise BankError("a fork abandons at least one slot")
-        if slots >= len(self.blocks) or self.blocks[-1 - slots].slot < self.finalized_slot:
-            raise BankError(f"a fork of {slots} slots would abandon finalized blocks")
-        abandoned = tuple(self.blocks[-slots:])
-        del self.blocks[-slots:]
-        parent = self.blocks[-1].slot
-        hashes = dict(self.hashes)
-        for block in abandoned:
-            self.hashes.pop(block.hash, None)
-            self.transaction_count -= len(block.records)
-            for record in block.records:
-                self.history.remove(record)
-        accounts: dict[Pubkey, Account | None] = {}
-        for key, before in self.journal.undo_after(parent):
-            accounts.setdefault(key, self.vm.account(key))
-            self.vm.put(key, before)
-            self.index.add(key, before)
+        branch = abandon(self, slots)
         self.forks += 1
-        branch = Branch(parent_slot=parent, blocks=abandoned, accounts=accounts, hashes=hashes)
         if requeue:
             for record in branch.records:
                 if not self.is_vote(record):
@@ -399,55 +346,8 @@ class Bank:
         )
         self.blocks.append(block)
         if self.votes:
-            self.execute(_vote(self.validator, parent.hash), verified=True)
-        due = [(s, p) for s, p in self.mempool.items() if p.not_before <= self.number]
-        for signature, pending in due:
-            del self.mempool[signature]
+            self.execute(vote(self.validator, parent.hash), verified=True)
+        for pending in self.mempool.take(self.number):
             self.execute(pending.transaction, verified=pending.verified)
         self.blocks.pop()
         self._append(block)  # its hash counts from the block's end on: no transaction can name its own block
-
-    def _finalize(self) -> None:
-        final = self.blocks[: max(0, len(self.blocks) - self.finalize_depth)]
-        newly = final[bisect_right(final, self._persisted_slot, key=_slot_of) :]
-        if self._store is not None:
-            changed: set[Pubkey] = set()
-            for block in newly:
-                changed |= self.journal.changed(block.slot)
-            self._persist(newly, changed)
-        if newly:
-            self.finalized_slot = self._persisted_slot = newly[-1].slot
-        self._prune()
-
-    def _persist(self, blocks: list[Block], changed: set[Pubkey] | frozenset[Pubkey]) -> None:
-        assert self._store is not None
-        last = blocks[-1].slot if blocks else self.finalized_slot
-        accounts = {key: self.account(key, last) for key in changed}
-        self._store.commit(blocks, accounts, number=self.number)
-
-    def _prune(self) -> None:
-        keep = len(self.blocks) - VIEW_SLOTS
-        if keep <= 0:
-            return
-        oldest = min([self.blocks[keep].slot, *self._pins.values()])
-        for key in self.journal.prune(oldest):
-            self.index.settle(key, self.vm.account(key))
-        if self._store is not None and keep >= 64:  # in steps: deleting from the front moves the list
-            for block in self.blocks[:keep]:
-                for record in block.records:
-                    self.history.evict(record)
-            del self.blocks[:keep]
-
-
-def _slot_of(block: Block) -> int:
-    return block.slot
-
-
-def _validator_of(faucet: Keypair) -> Keypair:
-    return Keypair.from_seed(hashlib.sha256(b"validator" + bytes(faucet)).digest())
-
-
-def _vote(validator: Keypair, blockhash: Hash) -> VersionedTransaction:
-    key = validator.pubkey()
-    beat = transfer(TransferParams(from_pubkey=key, to_pubkey=key, lamports=1))
-    return VersionedTransaction(Message.new_with_blockhash([beat], key, blockhash), [validator])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from solders.account import Account
 from solders.hash import Hash
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
@@ -75,6 +77,21 @@ class Block:
     hash: Hash
     time_ms: int
     records: list[Record] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Blocks that a fork abandoned, with the account values at their tip."""
+
+    parent_slot: int
+    blocks: tuple[Block, ...]
+    accounts: Mapping[Pubkey, Account | None]
+    hashes: Mapping[Hash, int]
+
+    @property
+    def records(self) -> list[Record]:
+        """Transactions that landed on the branch, oldest first."""
+        return [record for block in self.blocks for record in block.records]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from solders.hash import Hash
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
-from tradingbot_engine.localnet.bank import Bank, Branch
-from tradingbot_engine.localnet.chain import MAX_AGE, STATUS_SLOTS, Block, Commitment, Record
+from tradingbot_engine.localnet.bank import Bank
+from tradingbot_engine.localnet.chain import MAX_AGE, STATUS_SLOTS, Block, Branch, Commitment, Record
 from tradingbot_engine.localnet.store import Store
 from tradingbot_engine.localnet.view import LiveView
 

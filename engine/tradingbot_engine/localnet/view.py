@@ -19,7 +19,11 @@ from tradingbot_engine.localnet.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """Slots, both ends included, whose history a node started from a snapshot does not have."""
+    """
+    Slots, both ends included, whose history a node started from a snapshot does not have.
+
+    The snapshot carries the status cache: whether something landed within `STATUS_SLOTS` is known all the same.
+    """
 
     first: int
     last: int
@@ -134,9 +138,9 @@ class LiveView:
     def recent(self, signature: Signature) -> Record | None:
         record = self._bank.history.recent(signature)
         tip = self.slot("processed")
-        if record is None or not tip - STATUS_SLOTS <= record.slot <= tip or self._missing(record.slot):
+        if record is None or not tip - STATUS_SLOTS <= record.slot <= tip:
             return None
-        return record
+        return record  # holes or not: a snapshot carries the status cache
 
     def find(self, signature: Signature) -> Record | None:
         record = self._bank.history.find(signature)

@@ -19,7 +19,7 @@ from solders.system_program import ID as SYSTEM
 from solders.transaction import VersionedTransaction
 from solders.transaction_metadata import FailedTransactionMetadata, TransactionMetadata
 
-from tradingbot_engine.localnet.chain import TokenBalance
+from tradingbot_engine.localnet.chain import Record, TokenBalance
 from tradingbot_engine.localnet.tokens import TOKEN_PROGRAMS, holding, mint_account
 
 SLOTS_PER_EPOCH = 432_000
@@ -51,6 +51,23 @@ class Run:
     post_lamports: tuple[int, ...]
     pre_tokens: tuple[TokenBalance, ...]
     post_tokens: tuple[TokenBalance, ...]
+
+    def record(self, transaction: VersionedTransaction, keys: Keys, slot: int) -> Record:
+        """Return what is recorded of the transaction in the block of `slot`."""
+        return Record(
+            signature=transaction.signatures[0],
+            wire=bytes(transaction),
+            slot=slot,
+            error=self.err,
+            meta=self.meta,
+            keys=keys.all,
+            loaded=keys.loaded,
+            pre_lamports=self.pre_lamports,
+            post_lamports=self.post_lamports,
+            pre_tokens=self.pre_tokens,
+            post_tokens=self.post_tokens,
+            _transaction=transaction,
+        )
 
 
 def error_of(failure: FailedTransactionMetadata) -> Any:

@@ -132,7 +132,10 @@ class DeadFork(NodeFaultModel):
 
 class Snapshot(NodeFaultModel):
     """
-    The node started from a snapshot: statuses, transactions and blocks of a range of slots are missing.
+    The node started from a snapshot: transactions and blocks of a range of slots are missing.
+
+    Statuses of the newest 300 slots are not: a snapshot carries the status cache. Older ones come from the history, and have
+    the hole.
 
     Give `first_slot` and `last_slot`, or `last_slots` for the newest ones at the time of asking.
     """

@@ -10,7 +10,8 @@ from typing import Literal
 
 from solders.transaction import VersionedTransaction
 
-from tradingbot_engine.localnet.bank import Bank, Branch
+from tradingbot_engine.localnet.bank import Bank
+from tradingbot_engine.localnet.chain import Branch
 from tradingbot_engine.localnet.deadfork import DeadForkView
 from tradingbot_engine.localnet.faults.models import (
     DeadFork,

@@ -52,7 +52,9 @@ def get_signature_statuses(node: Node, params: list[Any]) -> Any:
     blind = node.faults.status_blind
     values = []
     for each in signatures:
-        record = None if blind else view.find(each) if search else view.recent(each)
+        record = None if blind else view.recent(each)
+        if record is None and search and not blind:
+            record = view.find(each)
         values.append(_status(node, record) if record is not None else None)
     return node.with_context(slot, values)
 
