@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tradingbot_engine.book import Book
@@ -22,6 +23,15 @@ from tradingbot_engine.tally import Tally
 from tradingbot_engine.trades import Trades
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What the bot had behind it when this engine started: with it, a run can tell its own share of the bot's life."""
+
+    intents: Mapping[IntentState, int]
+    equity: QuoteUnits
+    """As it was last marked."""
+
+
 class StatusPage:
     """Reads the engine's parts; changes nothing."""
 
@@ -36,6 +46,7 @@ class StatusPage:
         tally: Tally,
         feed: Feed,
         rpc: RpcPool,
+        before: Before,
         tokens: Sequence[Token],
         sale_value: Callable[[Position], QuoteUnits | None],
         queue_utilization: Callable[[], float],
@@ -43,6 +54,7 @@ class StatusPage:
     ) -> None:
         self._settings, self._lifecycle, self._ledger, self._book = settings, lifecycle, ledger, book
         self._trades, self._tally, self._feed, self._rpc = trades, tally, feed, rpc
+        self._before = before
         self._tokens, self._sale_value, self._queue_utilization, self._clock = (
             tokens,
             sale_value,
@@ -92,7 +104,9 @@ class StatusPage:
             "market": self._market(),
             "tokens": [self._token(token) for token in self._tokens],
             "signals": {"total": self._tally.signals, "refused": dict(self._tally.refusals)},
-            "intents": {state.value: count for state, count in counts.items() if count},
+            "intents": _by_state(counts),
+            "attemptsExpired": self._tally.expired,
+            "atStart": {"intents": _by_state(self._before.intents), "equity": self._before.equity},
             "fills": [self._fill(row) for row in fills],
             "rpc": [
                 {"name": e.name, "healthy": e.healthy, "slot": e.slot, "latencyMs": e.latency_ms, "error": e.error}
@@ -139,10 +153,13 @@ class StatusPage:
 
     def _fill(self, row: FillRow) -> dict[str, Any]:
         fill = row.fill
-        symbols: dict[Mint, str] = {t.mint: t.symbol for t in self._tokens}
+        tokens: dict[Mint, Token] = {t.mint: t for t in self._tokens}
+        token = tokens.get(row.mint)
         return {
             "atMs": fill.block_time_ms,
-            "symbol": symbols.get(row.mint) or row.mint[:4],
+            "mint": row.mint,
+            "symbol": token.symbol if token else row.mint[:4],
+            "decimals": token.decimals if token else None,
             "strategy": row.strategy,
             "side": fill.side.value,
             "purpose": row.purpose,
@@ -155,3 +172,7 @@ class StatusPage:
             "finalized": fill.finalized,
             "paper": fill.paper,
         }
+
+
+def _by_state(counts: Mapping[IntentState, int]) -> dict[str, int]:
+    return {state.value: count for state, count in counts.items() if count}

@@ -21,6 +21,8 @@ class Tally:
     def __init__(self, *, metrics: Metrics, clock: Clock) -> None:
         self._metrics, self._clock = metrics, clock
         self.signals = 0
+        self.expired = 0
+        """Attempts that were proven never to land."""
         self.refusals: Counter[str] = Counter()
         self.last_refusal: dict[Mint, tuple[str, str]] = {}
         """Per token the newest refusal: (reason, message)."""
@@ -50,15 +52,16 @@ class Tally:
         if started is not None:
             elapsed_s = self._clock.monotonic_s() - started
             self._to_send_ms.append(elapsed_s * 1000)
-            self._metrics.signal_to_send.observe(elapsed_s)
+            self._metrics.signal_to_send.observe(elapsed_s, {"trade_id": attempt.intent_id})
 
     def moved(self, record: IntentRecord) -> None:
-        self._metrics.moves.labels(record.state.value).inc()
+        self._metrics.moves.labels(record.state.value).inc(1, {"trade_id": record.intent.id})
+        self.expired += record.state is IntentState.EXPIRED
         if record.state in (IntentState.DONE, IntentState.FAILED):
             self.landed.append(record.state is IntentState.FAILED)
         if record.state is IntentState.CONFIRMED:
             waited_s = (self._clock.now_ms() - record.intent.created_at_ms) / 1000
-            self._metrics.signal_to_confirm.observe(max(0.0, waited_s))
+            self._metrics.signal_to_confirm.observe(max(0.0, waited_s), {"trade_id": record.intent.id})
 
     def event_dropped(self, event: Event) -> None:
         self._metrics.dropped_events.inc()

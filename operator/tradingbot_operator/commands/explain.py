@@ -1,9 +1,11 @@
 """`tradingbot explain`: every field with its type, default, range, unit and meaning, told from the models alone."""
 
+import math
 import types
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any, Literal
 
@@ -75,6 +77,14 @@ def explain(path: str | None, catalogue: Catalogue) -> str:
     return text
 
 
+def number(value: Any) -> str:
+    """Return a number as it is written in a manifest: digits, no exponent, no fraction of zero."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    text = f"{Decimal(str(value)):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def _one(field: FieldText) -> str:
     return f"{field.line()}\n    {field.meaning}"
 
@@ -82,7 +92,7 @@ def _one(field: FieldText) -> str:
 def _profiles() -> str:
     lines = ["Profiles (what risk.profile fills in where a number is left out):"]
     for name, numbers in effective.PROFILES.items():
-        lines.append(f"  {name}: " + ", ".join(f"{key} {value:g}" for key, value in vars(numbers).items()))
+        lines.append(f"  {name}: " + ", ".join(f"{key} {number(value)}" for key, value in vars(numbers).items()))
     return "\n".join(lines)
 
 
@@ -94,9 +104,9 @@ def _strategies(catalogue: Catalogue, only: str | None = None) -> str:
         lines.append(f"{strategy.name}  version {strategy.version}, feeds {', '.join(strategy.feeds)}")
         lines += [f"    {strategy.description}"] if strategy.description else []
         for p in strategy.parameters.values():
-            bounds = [f"from {p.minimum:g}"] if p.minimum is not None else []
-            bounds += [f"to {p.maximum:g}"] if p.maximum is not None else []
-            default = str(p.default).lower() if isinstance(p.default, bool) else f"{p.default:g}"
+            bounds = [f"from {number(p.minimum)}"] if p.minimum is not None else []
+            bounds += [f"to {number(p.maximum)}"] if p.maximum is not None else []
+            default = str(p.default).lower() if isinstance(p.default, bool) else number(p.default)
             facts = [f"{p.type} [{default}]", " ".join(bounds), p.unit]
             lines += [f"  {p.name}  <{', '.join(f for f in facts if f)}>", f"      {p.description}"]
     return "\n".join(lines)
@@ -162,7 +172,7 @@ def _default(field: FieldInfo) -> str:
     return (
         str(default).lower()
         if isinstance(default, bool)
-        else (f"{default:g}" if isinstance(default, float) else str(default))
+        else (number(default) if isinstance(default, int | float) else str(default))
     )
 
 
@@ -170,13 +180,13 @@ def _limits(metadata: list[Any]) -> str:
     words = []
     for entry in metadata:
         if isinstance(entry, Ge):
-            words.append(f"from {entry.ge}")
+            words.append(f"from {number(entry.ge)}")
         elif isinstance(entry, Gt):
-            words.append(f"above {entry.gt}")
+            words.append(f"above {number(entry.gt)}")
         elif isinstance(entry, Le):
-            words.append(f"to {entry.le}")
+            words.append(f"to {number(entry.le)}")
         elif isinstance(entry, Lt):
-            words.append(f"below {entry.lt}")
+            words.append(f"below {number(entry.lt)}")
         elif isinstance(entry, MinLen) and entry.min_length > 1:
             words.append(f"at least {entry.min_length} long")
         elif isinstance(entry, MaxLen):

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 DECIMALS = {"SOL": 9, "USDC": 6}
+MOST_DECIMALS = 18
 
 
 def amount(base_units: Any, quote: str) -> str:
@@ -11,6 +12,17 @@ def amount(base_units: Any, quote: str) -> str:
     if not isinstance(base_units, int):
         return "–"
     return f"{base_units / 10 ** DECIMALS.get(quote, 9):,.4f} {quote}"
+
+
+def token_amount(base_units: Any, decimals: Any) -> str:
+    """Return an amount of a token as people write it; in base units, and said so, while the decimals are not known."""
+    if not isinstance(base_units, int) or isinstance(base_units, bool):
+        return "–"
+    if not isinstance(decimals, int) or not 0 <= decimals <= MOST_DECIMALS:
+        return f"{base_units:,} base units"
+    whole = base_units / 10**decimals
+    text = f"{whole:,.4f}" if abs(whole) >= 1 else f"{whole:.{min(decimals, MOST_DECIMALS)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def signed(base_units: Any, quote: str) -> str:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tradingbot_operator.local.board import Board
-from tradingbot_operator.local.text import amount, clock, lasting, price, signed, whole
+from tradingbot_operator.local.text import amount, clock, lasting, price, signed, token_amount, whole
 
 SHOWN_FILLS, SHOWN_NEWS, SHOWN_TOKENS, LEFT_NEWS = 6, 5, 20, 20
 HEARTBEAT_S = 10.0
@@ -136,7 +136,7 @@ def one_line(board: Board) -> str:
         f"[{lasting(board.seconds)}] {phase(board)}",
         f"equity {amount(equity.get('now'), board.quote)}",
         f"signals {board.signals}",
-        f"intents {_counts(status)}",
+        f"intents {_counts(board)}",
         f"tier {status.get('tier') or '–'}",
     ]
     held = [t for t in _list(status.get("tokens")) if t.get("position")]
@@ -168,14 +168,14 @@ def _head(board: Board) -> Panel:
     word = phase(board)
     tier = str(status.get("tier") or "–")
     grid.add_row("phase", Text(word, PHASE_STYLES.get(word, "bold red")), "wallet", str(wallet.get("address") or "–"))
-    grid.add_row("mode", f"{board.mode} on {board.cluster}", "balance", amount(wallet.get("lamports"), "SOL"))
+    grid.add_row("mode", f"{board.mode} on {board.cluster}", "balance", _balance(wallet, quote))
     drawdown = equity.get("drawdownBps")
     fallen = f"{drawdown / 100:.2f} % below its peak" if isinstance(drawdown, int | float) else ""
     grid.add_row(
         "tier", Text(tier, TIER_STYLES.get(tier.upper(), "")), "equity", f"{amount(equity.get('now'), quote)}  {fallen}"
     )
-    grid.add_row("signals", _signals(board), "since start", signed(_difference(equity), quote) + f" {quote}")
-    grid.add_row("intents", _counts(status), "signal → send", _latency(latency))
+    grid.add_row("signals", _signals(board), "this run", signed(_difference(board), quote) + f" {quote}")
+    grid.add_row("intents", _counts(board), "signal → send", _latency(latency))
     speed = (
         f"{board.speed:g} × wall time" + (f", {board.scenario}" if board.scenario else "")
         if board.speed
@@ -196,7 +196,7 @@ def _tokens(board: Board) -> Table:
     for name, side in (
         ("token", "left"),
         (f"price ({board.quote})", "right"),
-        ("base units held", "right"),
+        ("held", "right"),
         ("cost", "right"),
         ("unrealized", "right"),
         ("last refusal", "left"),
@@ -212,7 +212,7 @@ def _tokens(board: Board) -> Table:
         table.add_row(
             symbol,
             price(token.get("price")),
-            whole(position.get("baseUnits")),
+            token_amount(position.get("baseUnits"), token.get("decimals")) if position else "–",
             amount(position.get("costLamports"), board.quote) if position else "–",
             Text(signed(unrealized, board.quote), style),
             Text(f"{refusal.get('reason')}: {refusal.get('message')}" if refusal else "", **ONE_LINE),
@@ -224,18 +224,18 @@ def _tokens(board: Board) -> Table:
 
 def _fills(board: Board) -> Table:
     table = Table(expand=True, box=None)
-    for name in ("last fills", "token", "side", "amount", "slippage", "latency", "signature"):
+    for name in ("last fills", "token", "side", "tokens", "for", "slippage", "latency", "signature"):
         table.add_column(name, no_wrap=True)
     fills = _list(board.status.get("fills"))
     for fill in fills[:SHOWN_FILLS]:
         table.add_row(*fill_cells(fill, board.quote))
     if not fills:
-        table.add_row("none yet", *[""] * 6)
+        table.add_row("none yet", *[""] * 7)
     return table
 
 
 def fill_cells(fill: dict[str, Any], quote: str) -> list[str]:
-    """Return a fill's time, token, side, amount, slippage, latency and signature; paper fills say so."""
+    """Return a fill's time, token, side, amounts, slippage, latency and signature; paper fills say so."""
     signature = str(fill.get("signature") or "")
     if fill.get("paper"):
         signature = "PAPER"
@@ -243,6 +243,7 @@ def fill_cells(fill: dict[str, Any], quote: str) -> list[str]:
         clock(fill.get("atMs")),
         str(fill.get("symbol") or "–"),
         str(fill.get("side") or "–"),
+        token_amount(fill.get("baseUnits"), fill.get("decimals")),
         amount(fill.get("quoteLamports"), quote),
         whole(fill.get("slippageBps"), " bps"),
         whole(fill.get("latencyMs"), " ms"),
@@ -275,8 +276,13 @@ def _signals(board: Board) -> str:
     return f"{board.signals}{told}"
 
 
-def _counts(status: dict[str, Any]) -> str:
-    return ", ".join(f"{state} {n}" for state, n in _map(status.get("intents")).items()) or "none"
+def _counts(board: Board) -> str:
+    return ", ".join(f"{state} {n}" for state, n in board.intents.items()) or "none"
+
+
+def _balance(wallet: dict[str, Any], quote: str) -> str:
+    lamports = amount(wallet.get("lamports"), "SOL")
+    return lamports if quote == "SOL" else f"{lamports}, {amount(wallet.get('quote'), quote)}"
 
 
 def _latency(latency: dict[str, Any]) -> str:
@@ -284,9 +290,9 @@ def _latency(latency: dict[str, Any]) -> str:
     return f"p50 {whole(p50, ' ms')}, p99 {whole(p99, ' ms')}"
 
 
-def _difference(equity: dict[str, Any]) -> int | None:
-    start, now = equity.get("start"), equity.get("now")
-    return now - start if isinstance(start, int) and isinstance(now, int) else None
+def _difference(board: Board) -> int | None:
+    start, now = board.equity_start, board.equity_now
+    return now - start if start is not None and now is not None else None
 
 
 def _map(value: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What people type: validate, explain, init, completion, and how errors are told."""
 
+import re
 import resource
 import subprocess
 import sys
@@ -117,7 +118,6 @@ def test_parts_of_later_versions_are_accepted_and_said_to_be_without_force(tmp_p
 @pytest.mark.parametrize(
     ("change", "note"),
     [
-        ({"execution": {"mark": "Guard"}}, 'spec.execution.mark: value "Guard": accepted, not yet in force'),
         ({"execution": {"mark": "None"}}, 'spec.execution.mark: value "None": no audit can prove'),
         (
             {"execution": {"expiryProof": {"providers": 4}}},
@@ -183,6 +183,13 @@ def test_explain_tells_one_field_with_all_below_it(field: str, says: str):
     answer = run("explain", field)
     assert answer.exit_code == 0
     assert says in answer.output
+
+
+def test_explain_writes_numbers_as_manifests_do():
+    """No exponent, no fraction of zero: what is shown can be copied into a manifest."""
+    facts = [line.split("  <")[1] for line in run("explain", "spec").output.splitlines() if "  <" in line]
+    assert "number, from 0 to 1000000000000000, USD>" in facts
+    assert [fact for fact in facts if re.search(r"\d\.0\b|\de[+-]?\d", fact)] == []
 
 
 def test_explain_of_no_field_suggests_one():

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from tradingbot_operator.local.board import Board
 from tradingbot_operator.local.summary import proven_wrong, summary
+from tradingbot_operator.local.text import token_amount
 from tradingbot_operator.local.view import LinesView, NoView, TerminalView, one_line, picture, why_not
 
 MINT = "DezXAZ8z7PnrnRJjz3wXBoRgixCa6xjnB7YaB1pPB263"
@@ -26,14 +27,15 @@ STATUS: dict[str, Any] = {
     "equity": {"start": 100_000_000_000, "now": 99_000_000_000, "peak": 101_000_000_000, "drawdownBps": 198},
     "market": {"timeMs": 1_700_000_000_000},
     "tokens": [
-        {"mint": MINT, "symbol": "BONK", "price": 0.000000123456789, "staleMs": 5,
-         "position": {"baseUnits": 1_234_567, "costLamports": 2_000_000_000, "unrealizedLamports": -50_000_000}},
+        {"mint": MINT, "symbol": "BONK", "decimals": 5, "price": 0.000000123456789, "staleMs": 5,
+         "position": {"baseUnits": 123_456_700_000, "costLamports": 2_000_000_000, "unrealizedLamports": -50_000_000}},
         {"mint": MINT, "symbol": "WIF", "price": 0.0123, "position": None,
          "lastRefusal": {"reason": "NotionalTooLarge", "message": "12 SOL > limit 10 SOL"}},
     ],
     "signals": {"total": 9, "refused": {"NotionalTooLarge": 3, "StaleMarketData": 1}},
     "intents": {"DONE": 4, "SUBMITTED": 1, "FAILED": 2, "EXPIRED": 1, "ABANDONED": 1},
-    "fills": [{"atMs": 1_700_000_000_000, "symbol": "BONK", "side": "BUY", "quoteLamports": 2_000_000_000,
+    "attemptsExpired": 3,
+    "fills": [{"atMs": 1_700_000_000_000, "symbol": "BONK", "side": "BUY", "baseUnits": 31_416, "decimals": 5, "quoteLamports": 2_000_000_000,
                "slippageBps": 12, "latencyMs": 345, "signature": "5sig" * 20}],
     "rpc": [{"name": "node-1", "healthy": True, "slot": 123456, "latencyMs": 4, "error": None},
             {"name": "node-2", "healthy": False, "slot": None, "latencyMs": None, "error": "HTTP 503"}],
@@ -66,7 +68,7 @@ def test_the_picture_shows_everything_an_operator_wants_to_see():
     """Phase, wallet, tokens with price and position, signals, intents by state, fills, tier, nodes, the reason, the clock."""
     text = drawn(board(STATUS))
     for word in (
-        "READY", MINT, "99.5000 SOL", "BONK", "1.23457e-07", "1,234,567", "2.0000 SOL", "-0.0500", "NotionalTooLarge: 12 SOL",
+        "READY", MINT, "99.5000 SOL", "BONK", "1.23457e-07", "1,234,567 ", "0.31416", "2.0000 SOL", "-0.0500", "NotionalTooLarge: 12 SOL",
         "9, refused 4 (NotionalTooLarge 3, StaleMarketData 1)", "DONE 4, SUBMITTED 1, FAILED 2", "12 bps", "345 ms",
         "5sig5sig5sig5sig…", "WARNING", "1.98 % below its peak", "node-2", "HTTP 503", "StaleMarketData: no sign of life",
         "60 × wall time, Viral", "2023-11-14 22:13:20", "p50 11 ms, p99 19 ms", "-1.0000 SOL",
@@ -217,7 +219,7 @@ def test_the_summary_takes_the_chains_numbers_from_the_audit_alone():
         "intents": 9,
         "filled": 4,
         "failed": 2,
-        "expired": 1,
+        "expired": 6,
         "abandoned": 1,
         "open": 1,
         "doubled": 0,
@@ -230,6 +232,53 @@ def test_the_summary_takes_the_chains_numbers_from_the_audit_alone():
         "p50_signal_to_send_ms": 11.4,
         "p99_signal_to_send_ms": 18.9,
     }
+
+
+def test_the_summary_and_the_screen_tell_of_this_run_not_of_the_bots_life():
+    """
+    What an earlier run did is in the ledger, not in this run's counts; a trade that it left open counts where it ended.
+
+    A crashed engine's successor has this run's own trades behind it already: the first engine's word stands.
+    """
+    found = board()
+    at_start = {"intents": {"DONE": 3, "FAILED": 2, "SUBMITTED": 1}, "equity": 99_500_000_000}
+    found.take({**STATUS, "atStart": at_start})
+    found.engine_ended()
+    found.take({**STATUS, "atStart": {"intents": {"DONE": 4}, "equity": 1}})
+    line = summary(found, None)
+    told = [line[k] for k in ("intents", "filled", "failed", "abandoned", "equity_start_lamports")]
+    assert told == [3, 1, 0, 1, 99_500_000_000]
+    text = drawn(found)
+    assert "DONE 1, SUBMITTED 1, EXPIRED 1, ABANDONED 1" in text
+    assert "-0.5000 SOL" in text
+
+
+def test_equity_in_usdc_is_never_called_lamports():
+    """The keys of SOL bots stay, empty; the numbers stand in millionths of USDC."""
+    found = board(STATUS)
+    found.quote = "USDC"
+    line = summary(found, None)
+    assert [line["equity_start_lamports"], line["equity_end_lamports"]] == [None, None]
+    told = [line[k] for k in ("quote", "equity_start_quote_units", "equity_end_quote_units")]
+    assert told == ["USDC", 100_000_000_000, 99_000_000_000]
+
+
+@pytest.mark.parametrize(
+    ("base_units", "decimals", "says"),
+    [
+        (123_456_700_000, 5, "1,234,567"),
+        (150_000, 6, "0.15"),
+        (1, 9, "0.000000001"),
+        (0, 6, "0"),
+        (1_234_567_891, 9, "1.2346"),
+        (1_234, None, "1,234 base units"),
+        (7, 0, "7"),
+        (None, 6, "–"),
+    ],
+)
+def test_amounts_of_tokens_are_written_as_people_do(base_units: Any, decimals: Any, says: str):
+    """Whole tokens with their fraction; base units only where nobody knows the decimals, and then said so."""
+    assert token_amount(base_units, decimals) == says
 
 
 @pytest.mark.parametrize("verdict", ["unprovable", "incomplete"])
