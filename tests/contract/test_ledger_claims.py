@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,15 +28,17 @@ from support.ledgers import (
     sold,
     step,
 )
-from support.places import Place
+from support.places import Place, sqlite_place
 
 from tradingbot_engine.core.intents import IntentEvent as E
 from tradingbot_engine.domain.intents import IntentState as S
+from tradingbot_engine.domain.intents import OrderIntent
 from tradingbot_engine.domain.portfolio import PositionState, Tier
 from tradingbot_engine.domain.units import USDC_MINT
 from tradingbot_engine.errors import Fenced, LedgerUnavailable, PermanentError
 from tradingbot_engine.ledger.invariants import violations
 from tradingbot_engine.ledger.port import ClaimOutcome, ClaimResult, Ledger, Ownership
+from tradingbot_engine.ledger.program import execute
 
 pytest_plugins = ["support.ledger_fixtures"]
 
@@ -295,3 +300,57 @@ async def test_without_a_bot_nothing_can_be_claimed(place: Place) -> None:
     ledger = await place.open()
     with pytest.raises((LedgerUnavailable, Fenced)):
         await ledger.claim(an_entry(), ownership=Ownership(0, "me", 1), limits=limits())
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_claims_of_one_batch_are_judged_as_if_they_came_one_by_one(
+    ledger: Ledger, tmp_path: Path, seed: int
+) -> None:
+    """Whatever comes together: the same grants, refusals with the same numbers, rows and sums as claims that waited for each other."""
+    chance = random.Random(seed)
+    async with sqlite_place(tmp_path) as apart:
+        single = await apart.open()
+        await single.adopt_bot(a_bot(), risk=a_risk())
+        owners = {}
+        for each in (ledger, single):
+            owners[each] = [await own(each, 0), await own(each, 1), replace(await own(each, 1), epoch=1)]
+            owners[each][1] = replace(owners[each][1], epoch=2)
+            for n in range(2):
+                await bought(each, an_entry(f"held {n}", mint=f"held {n}", strategy=f"s{n}"), owners[each][0])
+        calls = []
+        for n in range(60):
+            held = an_entry(f"held {n % 2}", mint=f"held {n % 2}", strategy=f"s{n % 2}")
+            label = f"new {n if chance.random() < 0.9 else n - 1}"
+            order = an_entry(
+                label,
+                strategy=f"s{chance.randrange(3)}",
+                mint=f"mint {chance.randrange(12)}",
+                reserve_quote=chance.choice([SOL, 3 * SOL, 9 * SOL]),
+            )
+            if chance.random() < 0.15:
+                order = an_exit(held, label, amount=chance.choice([1_000_000, 3_000_000]))
+            wide = limits(
+                max_strategy_quote=chance.choice([5 * SOL, 12 * SOL, 50 * SOL]), max_open_intents=chance.choice([6, 30])
+            )
+            calls.append((order, chance.choice([0, 0, 0, 1, 1, 2]), wide))
+        expected = []
+        for order, owner, wide in calls:
+            expected.append(await told(single, order, ownership=owners[single][owner], limits=wide))
+        results = await asyncio.gather(*(told(ledger, o, ownership=owners[ledger][w], limits=x) for o, w, x in calls))
+        assert results == expected
+        assert {r[0] for r in expected} >= {"CLAIMED", "REFUSED", "Fenced"}
+        sums = "SELECT open_intents, reserved_quote, reserved_lamports FROM bots"
+        exposures = "SELECT strategy, exposure FROM strategies ORDER BY strategy"
+        for sql in (sums, exposures):
+            rows = [[tuple(r) for r in await each.look(lambda q=sql: execute(q))] for each in (ledger, single)]  # type: ignore[attr-defined,misc]
+            assert rows[0] == rows[1]
+        assert await violations(ledger) == []
+
+
+async def told(ledger: Ledger, order: OrderIntent, **how: Any) -> tuple[str, str, str]:
+    """Claim; return what came of it in words."""
+    try:
+        result = await ledger.claim(order, **how)
+    except Fenced:
+        return "Fenced", "", ""
+    return result.outcome.value, result.reason, result.message

@@ -23,6 +23,7 @@ from support.ledgers import (
     step,
     step_of,
 )
+from support.places import Place
 
 from tradingbot_engine.core.intents import TABLE
 from tradingbot_engine.core.intents import IntentEvent as E
@@ -249,6 +250,56 @@ async def test_a_failed_exit_pays_its_fee_counts_and_leaves_the_position_open(le
     assert (risk.realized, risk.fees_failed_today) == (-2 * FEE, FEE)
     assert [(r.kind, r.key) for r in await ledger.outbox()][-1] == ("FAILED", f"sig-{out.id}-1")
     assert len(await ledger.fills()) == 1
+    assert await violations(ledger) == []
+
+
+SLIP = '{"InstructionError":[3,{"Custom":6001}]}'
+
+
+async def test_only_exits_that_the_price_ran_away_from_escalate_and_a_sale_ends_it(
+    ledger: Ledger, place: Place
+) -> None:
+    """Other errors, expiry and giving up count for the pause alone; all of it is there after a restart."""
+    me = await own(ledger)
+    order = an_entry()
+    await bought(ledger, order, me)
+    wall_ms, seen = NOW_MS, []
+
+    async def fails(label: str, event: E, reason: str) -> None:
+        nonlocal wall_ms
+        wall_ms += 10_000
+        out = an_exit(order, label, created_at_ms=wall_ms, signal_at_ms=wall_ms - 500_000, amount=1_000_000)
+        record = await claimed(ledger, out, me)
+        ended = {"at_ms": wall_ms + 3_000, "reason": reason}
+        if event is E.FAIL:
+            record = await signed(ledger, record, me)
+            ended["fill"] = a_fill(out, base=0, quote=0)
+        await step(ledger, record, event, me, **ended)
+        (position,) = await ledger.positions()
+        assert position.exit_failed_at_ms == wall_ms - 500_000 + 3_000
+        seen.append((position.exit_failures, position.exit_slips))
+
+    await fails("first", E.FAIL, SLIP)
+    await fails("second", E.FAIL, '{"InstructionError":[3,{"Custom":16001}]}')
+    await fails("third", E.ABANDON, "expired")
+    await fails("fourth", E.FAIL, SLIP.replace(":", ": "))
+    assert seen == [(1, 1), (2, 1), (3, 1), (4, 2)]
+    again = await place.open()
+    assert await again.positions() == await ledger.positions()
+
+    part = an_exit(order, "part", amount=500_000, created_at_ms=wall_ms + 5_000)
+    record = await signed(ledger, await claimed(ledger, part, me), me)
+    fill = a_fill(part, base=-500_000, quote=5, slot=300)
+    record = await step(
+        ledger, record, E.CONFIRM, me, fill=replace(fill, finalized=False), confirmed_slot=300, at_ms=wall_ms + 6_000
+    )
+    assert [p.exit_slips for p in await ledger.positions()] == [0]
+    record = await step(ledger, record, E.FORK, me, at_ms=wall_ms + 7_000)
+    assert [p.exit_slips for p in await ledger.positions()] == [2]  # nothing was sold after all
+    await step(ledger, record, E.FINALIZE, me, fill=fill, at_ms=wall_ms + 8_000)
+    assert [(p.exit_slips, p.exit_failures) for p in await ledger.positions()] == [(0, 4)]
+    await fails("last", E.FAIL, SLIP)
+    assert seen[-1] == (5, 1)
     assert await violations(ledger) == []
 
 

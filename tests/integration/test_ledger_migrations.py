@@ -18,9 +18,11 @@ from support.postgres import Server
 
 from tradingbot_engine.clock import ManualClock
 from tradingbot_engine.errors import LedgerCorrupt
+from tradingbot_engine.ledger.book import position_view
 from tradingbot_engine.ledger.claim_function import claim_function
 from tradingbot_engine.ledger.factory import open_ledger
 from tradingbot_engine.ledger.migrate import HEAD, LedgerTooNew, revisions, upgrade_script
+from tradingbot_engine.ledger.moving import intent_view
 from tradingbot_engine.ledger.schema import metadata
 from tradingbot_engine.ledger.sqlite_files import migrate, open_durable, revision_of, statements
 from tradingbot_engine.settings import LedgerSettings
@@ -60,6 +62,86 @@ def test_sqlite_gets_from_every_revision_to_the_schema_of_the_code(tmp_path: Pat
     assert sqlite_schema(connection) == sqlite_schema(fresh)
     connection.close()
     fresh.close()
+
+
+FAILED_EXITS = [
+    # created, ended, state, reason: a slip, one that sold something, another error, two slips, and two that say nothing of the price
+    (1000, 1500, "FAILED", '{"InstructionError":[3,{"Custom":6001}]}'),
+    (2000, 2500, "DONE", ""),
+    (3000, 3500, "FAILED", '{"InstructionError":[3,{"Custom":16001}]}'),
+    (4000, 4500, "FAILED", '{"InstructionError":[3,{"Custom":6001}]}'),
+    (5000, 5500, "FAILED", '{"InstructionError": [3, {"Custom": 6001}]}'),
+    (6000, 9000, "ABANDONED", "expired"),
+]
+
+
+def with_exits() -> list[str]:
+    """Return SQL that writes, at revision 0001 or 0002, a position with the exits above."""
+    order = "id, shard, epoch, strategy, mint, side, purpose, priority, position_id, amount_in, reserve_quote, reserve_lamports, "
+    order += "max_slippage_bps, max_priority_fee_lamports, signal_at_ms, created_at_ms, price, signal_reason, state, attempt, reason, updated_at_ms"
+    entry = "e" * 32
+    found = [
+        f"INSERT INTO intents ({order}) VALUES ('{entry}', 0, 1, 'm', 'x', 'BUY', 'ENTRY', 2, '{entry}', 9, 9, 0, 1, 1, 90, 90, 1.0, "
+        "'', 'ABANDONED', 0, '', 95)",
+        "INSERT INTO positions (id, shard, strategy, mint, state, opened_at_ms, entry_price, exit_failures) "
+        f"VALUES ('{entry}', 0, 'm', 'x', 'OPEN', 90, 1.0, 5)",
+    ]
+    for n, (created, ended, state, reason) in enumerate(FAILED_EXITS):
+        name = f"{n:032d}"
+        found.append(
+            f"INSERT INTO intents ({order}) VALUES ('{name}', 0, 1, 'm', 'x', 'SELL', 'EXIT', 1, '{entry}', 9, 0, 0, 1, 1, "
+            f"{created - 100}, {created}, 1.0, '', '{state}', 1, '{reason}', {ended})"
+        )
+    found.append(
+        "INSERT INTO fills (intent_id, attempt, position_id, signature, slot, block_time_ms, side, base_delta, quote_delta, "
+        "lamport_delta, base_fee_lamports, priority_fee_lamports, tip_lamports, rent_lamports, finalized) "
+        f"VALUES ('{1:032d}', 1, '{entry}', 's', 1, 1, 'SELL', -1, 1, 1, 0, 0, 0, 0, 1)"
+    )
+    return found
+
+
+def of_the_code() -> tuple[int, int, int]:
+    """Return what the code makes of the same exits."""
+    entry = ("ENTRY", "ABANDONED", 9, 0, 0, 0, 0, 0, "", 90, 90, 95)
+    rows = [
+        ("EXIT", state, 0, 0, 0, 0, int(state == "DONE"), int(state == "DONE"), reason, created - 100, created, ended)
+        for created, ended, state, reason in FAILED_EXITS
+    ]
+    view = position_view([intent_view(row) for row in (entry, *rows)], quote_is_sol=True)
+    return view.exit_failures, view.exit_slips, view.exit_failed_at_ms
+
+
+SLIPS_SQL = "SELECT exit_failures, exit_slips, exit_failed_at_ms FROM positions"
+
+
+@pytest.mark.parametrize("start", ["0001", "0002"])
+def test_sqlite_finds_out_how_often_the_exits_of_old_positions_slipped(tmp_path: Path, start: str) -> None:
+    """As the code counts: only program error 6001, only since the last sale; all else about the position stays."""
+    connection = at_revision(tmp_path / "ledger.db", start)
+    connection.execute("PRAGMA foreign_keys = ON")
+    for statement in with_exits():
+        connection.execute(statement)
+    migrate(connection, tmp_path / "ledger.db")
+    assert connection.execute(SLIPS_SQL).fetchall() == [of_the_code()] == [(5, 2, 8900)]
+    assert connection.execute("SELECT id, state, exit_open FROM positions").fetchall() == [("e" * 32, "OPEN", 0)]
+    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    connection.close()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("start", ["0001", "0002"])
+async def test_postgres_finds_out_how_often_the_exits_of_old_positions_slipped(
+    postgres_server: Server, start: str
+) -> None:
+    """The same."""
+    await run_sql(postgres_server, f"CREATE DATABASE slips_{start}")
+    connection = await asyncpg.connect(postgres_server.url(f"slips_{start}"))
+    await connection.execute(upgrade_script("postgresql", since=None, to=start))
+    for statement in with_exits():
+        await connection.execute(statement)
+    await connection.execute(upgrade_script("postgresql", since=start))
+    assert [tuple(row) for row in await connection.fetch(SLIPS_SQL)] == [of_the_code()]
+    await connection.close()
 
 
 def test_autogenerate_finds_no_difference(tmp_path: Path) -> None:
@@ -124,8 +206,12 @@ def test_tables_are_strict() -> None:
 
 def test_the_released_claim_function_is_the_one_the_code_expects() -> None:
     """The function is frozen in its revision; a change of a check needs a new revision and a new name."""
-    found = list((Path(migrate.__code__.co_filename).parent / "migrations" / "versions").glob("*claim*.sql"))
-    assert claim_function() in [path.read_text(encoding="utf-8") for path in found]
+    assert claim_function() == claim_functions()[-1].read_text(encoding="utf-8")
+
+
+def claim_functions() -> list[Path]:
+    """Return the files of all released claim functions, oldest first."""
+    return sorted((Path(migrate.__code__.co_filename).parent / "migrations" / "versions").glob("*claim*.sql"))
 
 
 def dumped(server: Server, database: str) -> str:
@@ -159,6 +245,9 @@ async def test_postgres_gets_from_every_revision_to_the_schema_of_the_code(postg
         for index in table.indexes:
             await connection.execute(str(CreateIndex(index).compile(dialect=postgresql.dialect())))
     await connection.execute(claim_function())
+    for path in claim_functions():
+        if path.read_text(encoding="utf-8") != claim_function():
+            await connection.execute(path.read_text(encoding="utf-8"))  # stays for engines of the release before
     await connection.close()
     expected = dumped(postgres_server, "from_metadata")
     assert "ux_attempts_live" in expected

@@ -176,7 +176,7 @@ def test_an_order_never_exceeds_a_limit(
         "momentum", "momentum_5m", 1, MINT, Side.BUY if entry else Side.SELL, Purpose.ENTRY if entry else Purpose.EXIT,
         "bar:x:1", START_MS, signal_price, "r", Priority.NORMAL, None if entry else "p1",
     )  # fmt: skip
-    held = position(bought=bought, sold=sold, exit_failures=failures, state=state)
+    held = position(bought=bought, sold=sold, exit_failures=failures, exit_slips=failures, state=state)
     answer = approve(
         signal, bot_id="ab" * 16, risk=risk, limits=limits, token=Token(MINT, "T", decimals), quote_decimals=quote_decimals,
         position=None if entry else held, price=price, now_ms=risk.marked_at_ms,

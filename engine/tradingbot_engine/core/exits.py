@@ -2,8 +2,8 @@
 Open positions under watch: when their exits are asked for, and asked for again.
 
 An exit that was decided stays decided. It is asked for once, then waited for: the ledger tells when it is under way, done
-or failed; a failed one is asked for again after a pause that grows with each, and risk sees in `position.exit_failures` how
-often it failed.
+or failed; a failed one is asked for again after a pause that grows with each, also over a restart, and risk sees in
+`position.exit_slips` how often the price ran away from it.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ def take_position(state: CoreState, event: PositionChanged) -> list[Effect]:
             lane.cool_until_ms = max(lane.cool_until_ms, closed_at_ms + lane.strategy.cooldown_ms)
     elif known is None:
         levels = lane.strategy.levels(position) if lane.strategy else Levels()
-        lane.holdings[position.id] = Holding(position, levels)
+        failed_at_ms = position.exit_failed_at_ms if position.exit_failures else None
+        lane.holdings[position.id] = Holding(position, levels, failed_at_ms=failed_at_ms)
         state.homes[position.id] = (lane, token)
         if lane.strategy is None:
             text = (

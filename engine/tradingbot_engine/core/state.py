@@ -62,7 +62,7 @@ class Holding:
     """Refusals in a row, before any attempt."""
     not_before_ms: UnixMs = 0
     failed_at_ms: UnixMs | None = None
-    """When its last exit failed or was given up; None if none did since the process started, so that it asks at once."""
+    """When its last exit failed or was given up; a restart takes it from the ledger. None if none did."""
     last_trigger: str = ""
 
     @property
@@ -76,7 +76,11 @@ class Holding:
 
     def rests(self, priority: Priority, at_ms: UnixMs) -> bool:
         """Whether an exit of this priority must still wait after the last failure; a more urgent one may not have to."""
-        return self.failed_at_ms is not None and at_ms < self.failed_at_ms + self.rest_ms(priority)
+        if self.failed_at_ms is None:
+            return False
+        # Event time may have gone back since (another recording): a failure that is still far ahead holds nothing up.
+        rest_ms = self.rest_ms(priority)
+        return -rest_ms < at_ms - self.failed_at_ms < rest_ms
 
     def rest_ms(self, priority: Priority) -> int:
         """Return the pause after as many failures as the position has."""

@@ -22,7 +22,7 @@ class Position:
     One entry and its exits; `id` is the entry's intent id.
 
     Held amount is `bought - sold` in base units; `cost` and `proceeds` are quote base units, fees of the chain excluded;
-    `exit_open` tells that an exit intent is under way; `exit_failures` counts failed exits, for escalation.
+    `exit_open` tells that an exit intent is under way; `exit_failures` counts exits that failed or were given up, for pauses.
     """
 
     id: IntentId
@@ -38,6 +38,10 @@ class Position:
     entry_price: float
     exit_open: bool = False
     exit_failures: int = 0
+    exit_slips: int = 0
+    """Exits that the price ran away from (program error 6001) since the last one that sold something, for escalation."""
+    exit_failed_at_ms: UnixMs = 0
+    """Event time at which the last exit failed or was given up; 0 if none did."""
     closed_at_ms: UnixMs = 0
     """Event time of the sale that closed it; 0 if it is not closed or the moment is not known."""
 

@@ -14,7 +14,7 @@ from tradingbot_engine.core.intents import OPEN
 from tradingbot_engine.domain.intents import IntentState
 from tradingbot_engine.domain.portfolio import PositionState
 from tradingbot_engine.domain.signals import Purpose
-from tradingbot_engine.domain.units import BaseUnits, Lamports, QuoteUnits
+from tradingbot_engine.domain.units import BaseUnits, Lamports, QuoteUnits, UnixMs
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,13 @@ class IntentView:
     quote_delta: QuoteUnits = 0
     filled: bool = False
     finalized: bool = False
+    slipped: bool = False
+    """It failed because the price had run away (program error 6001)."""
+    signal_at_ms: UnixMs = 0
+    """Event time."""
+    created_at_ms: UnixMs = 0
+    """Wall time, as the next."""
+    updated_at_ms: UnixMs = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,8 @@ class PositionView:
     """What it counts towards its strategy's limit: the reserve while its entry is open, then the cost of what is not finally sold."""
     exit_open: bool
     exit_failures: int
+    exit_slips: int
+    exit_failed_at_ms: UnixMs
 
 
 def cost_share(cost: QuoteUnits, part: BaseUnits, whole: BaseUnits) -> QuoteUnits:
@@ -71,6 +80,7 @@ def position_view(intents: Sequence[IntentView], *, quote_is_sol: bool) -> Posit
     final_proceeds = sum(i.quote_delta for i in exits if i.finalized)
     fees = sum(i.fee_lamports for i in intents) if quote_is_sol else 0
 
+    failed = [i for i in exits if i.state in (IntentState.FAILED, IntentState.ABANDONED)]
     entry_open = entry.state in OPEN
     exit_open = any(i.state in OPEN for i in exits)
     over = not entry_open and not exit_open and sold >= bought
@@ -93,5 +103,16 @@ def position_view(intents: Sequence[IntentView], *, quote_is_sol: bool) -> Posit
         realized=final_proceeds - cost_share(cost, finally_sold, bought) - fees,
         exposure=exposure,
         exit_open=exit_open,
-        exit_failures=sum(i.state in (IntentState.FAILED, IntentState.ABANDONED) for i in exits),
+        exit_failures=len(failed),
+        exit_slips=_slips(exits),
+        # The ledger has the event time of the signal; from then on event time went as fast as the clock on the wall, or faster.
+        exit_failed_at_ms=max((i.signal_at_ms + max(0, i.updated_at_ms - i.created_at_ms) for i in failed), default=0),
     )
+
+
+def _slips(exits: Sequence[IntentView]) -> int:
+    """Return how many exits slipped after the last one that sold something; at most one is under way at a time."""
+    count = 0
+    for intent in sorted(exits, key=lambda i: (i.created_at_ms, i.updated_at_ms)):
+        count = 0 if intent.filled else count + intent.slipped
+    return count

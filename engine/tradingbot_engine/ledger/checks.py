@@ -25,7 +25,7 @@ _FREE_LAMPORTS = f"(b.wallet_lamports - b.reserved_lamports - CASE WHEN {_IN_SOL
 _FREE_QUOTE = f"(CASE WHEN {_IN_SOL} THEN {_FREE_LAMPORTS} ELSE b.wallet_quote - b.reserved_quote END)"
 _NEEDED_LAMPORTS = f"({{reserve_lamports}} + CASE WHEN {_IN_SOL} THEN {{reserve_quote}} ELSE 0 END)"
 _FEES_TODAY = "(CASE WHEN b.fees_day >= {today} THEN b.fees_failed ELSE 0 END)"
-_EXPOSURE = "coalesce(s.exposure, 0)"
+EXPOSURE = "coalesce(s.exposure, 0)"
 _FALL = "coalesce(s.peak - s.realized, 0)"
 
 ENTRY_CHECKS: tuple[tuple[str, str], ...] = (
@@ -38,7 +38,7 @@ ENTRY_CHECKS: tuple[tuple[str, str], ...] = (
     ),
     ("PositionOpen", f"{_EXISTS}'OPEN')"),
     ("EntryOpen", f"{_EXISTS}'PENDING')"),
-    ("StrategyLimit", f"{_EXPOSURE} + {{reserve_quote}} > {{max_strategy_quote}}"),
+    ("StrategyLimit", f"{EXPOSURE} + {{reserve_quote}} > {{max_strategy_quote}}"),
     ("StrategyDrawdown", f"{_FALL} > 0 AND {_FALL} >= {{strategy_max_drawdown_quote}}"),
     ("TooManyOpenIntents", "b.open_intents >= {max_open_intents}"),
     ("InsufficientFunds", f"{_FREE_QUOTE} < {{reserve_quote}} OR {_FREE_LAMPORTS} < {_NEEDED_LAMPORTS}"),
@@ -55,7 +55,7 @@ FACTS: tuple[tuple[str, str], ...] = (
     ("tier", "b.tier"),
     ("marked_at_ms", "b.marked_at_ms"),
     ("open_intents", "b.open_intents"),
-    ("exposure", _EXPOSURE),
+    ("exposure", EXPOSURE),
     ("fall", _FALL),
     ("free_quote", _FREE_QUOTE),
     ("free_lamports", _FREE_LAMPORTS),

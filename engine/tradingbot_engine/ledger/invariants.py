@@ -71,7 +71,14 @@ def _positions(*, quote_is_sol: bool) -> Program[list[str]]:
         sums[row[12]][1] += row[6]
         view = position_view([intent_view(r) for r in of_position.pop(row[0], [])], quote_is_sol=quote_is_sol)
         amounts = (view.bought, view.sold, view.cost, view.proceeds, view.realized, view.exposure)
-        said = (str(view.state), *amounts, int(view.exit_open), view.exit_failures, view.exit_slips, view.exit_failed_at_ms)
+        said = (
+            str(view.state),
+            *amounts,
+            int(view.exit_open),
+            view.exit_failures,
+            view.exit_slips,
+            view.exit_failed_at_ms,
+        )
         if tuple(row[1:12]) != said:
             found.append(f"position {row[0]} says {tuple(row[1:12])}, its fills {said}")
     found += [f"intents name position {identity}, which is not there" for identity in of_position]

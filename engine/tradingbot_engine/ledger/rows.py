@@ -29,9 +29,10 @@ FILL_COLUMNS = (
 )
 """In the order of `Fill`'s fields."""
 POSITION_COLUMNS = (
-    "id, strategy, mint, state, bought, sold, cost, proceeds, opened_at_ms, entry_price, exit_open, exit_failures"
+    "id, strategy, mint, state, bought, sold, cost, proceeds, opened_at_ms, entry_price, exit_open, exit_failures, "
+    "exit_slips, exit_failed_at_ms"
 )
-"""In the order of `Position`'s fields."""
+"""In the order of `Position`'s fields, but for the last."""
 BOT_COLUMNS = (
     "bot_id, name, wallet, genesis_hash, cluster_id, quote_mint, shards, paper, generation, paused, latch, "
     "settled_slot, wallet_lamports, wallet_quote, wallet_slot"

@@ -219,7 +219,7 @@ positions = _table(
     _int("opened_at_ms"),
     Column("entry_price", NUMBER, nullable=False),
     *_flag("exit_open"),
-    _int("exit_failures", default=0),
+    *(_int(n, default=0) for n in ("exit_failures", "exit_slips", "exit_failed_at_ms")),
     Index(
         "ux_positions_open",
         "strategy",

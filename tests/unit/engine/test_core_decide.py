@@ -267,9 +267,18 @@ def test_a_stop_does_not_wait_out_the_pause_of_a_lesser_exit():
     assert [s.reason for s in market.signals] == ["TimeUp", "StopLoss"]
 
 
-def test_after_a_restart_a_failed_exit_is_asked_for_at_once():
-    """How long ago it failed is not known any more; one try a restart costs little, a stop that waits may cost much."""
-    market = held(exit_failures=12)
+def test_a_restart_does_not_shorten_the_pause_after_a_failed_exit():
+    """The ledger keeps when it failed: a bot that is started again and again must not pay a fee each time."""
+    market = held(exit_failures=12, exit_failed_at_ms=START_MS)
+    market.play(fall(START_MS + s * 1000) for s in range(1, 60))
+    assert market.signals == []
+    market.tell(fall(START_MS + 60_000))
+    assert [s.reason for s in market.signals] == ["StopLoss"]
+
+
+def test_a_failure_that_event_time_has_not_reached_by_far_holds_no_exit_up():
+    """Another recording may begin earlier than the one under which the exit failed."""
+    market = held(exit_failures=12, exit_failed_at_ms=START_MS + 3_600_000)
     market.tell(fall(START_MS + 1000))
     assert [s.reason for s in market.signals] == ["StopLoss"]
 

@@ -109,9 +109,9 @@ def test_an_exit_sells_exactly_what_is_left():
     assert approved(EXIT, position=position(bought=1000, sold=300)).amount_in == 700
 
 
-def test_failed_exits_accept_more_slippage_and_fee_up_to_their_caps():
-    """Doubled with every failure; capped at 15 % and ten times the fee, however often it failed."""
-    orders = [approved(EXIT, position=position(exit_failures=n)) for n in (0, 1, 2, 3, 4, 60)]
+def test_exits_that_slipped_accept_more_slippage_and_fee_up_to_their_caps():
+    """Doubled with every slip; capped at 15 % and ten times the fee, however often it failed."""
+    orders = [approved(EXIT, position=position(exit_slips=n)) for n in (0, 1, 2, 3, 4, 60)]
     assert [o.max_slippage_bps for o in orders] == [100, 200, 400, 800, EXIT_SLIPPAGE_CAP_BPS, EXIT_SLIPPAGE_CAP_BPS]
     fee = 1_000_000
     caps = [fee, 2 * fee, 4 * fee, 8 * fee, EXIT_FEE_CAP_FACTOR * fee, EXIT_FEE_CAP_FACTOR * fee]
@@ -119,12 +119,17 @@ def test_failed_exits_accept_more_slippage_and_fee_up_to_their_caps():
     assert orders[-1].reserve_lamports == 5_000 + caps[-1] + TOKEN_ACCOUNT_RENT_LAMPORTS
 
 
+def test_exits_that_expired_or_were_given_up_offer_no_more():
+    """A busy chain or a drain is no reason to sell for less."""
+    first, many = (approved(EXIT, position=position(exit_failures=n)) for n in (0, 9))
+    assert many.max_slippage_bps == first.max_slippage_bps
+    assert many.max_priority_fee_lamports == first.max_priority_fee_lamports
+
+
 def test_a_manifest_s_wider_slippage_is_not_narrowed_by_the_cap():
     """A person who allows 30 % gets 30 %, never more."""
     wide = replace(LIMITS, max_slippage_bps=3000)
-    assert [approved(EXIT, limits=wide, position=position(exit_failures=n)).max_slippage_bps for n in (0, 5)] == [
-        3000
-    ] * 2
+    assert [approved(EXIT, limits=wide, position=position(exit_slips=n)).max_slippage_bps for n in (0, 5)] == [3000] * 2
 
 
 @pytest.mark.parametrize("price", [nan, inf, 0.0, -1.0])

@@ -80,7 +80,8 @@ def approve(
         now_ms: Wall time.
 
     Entries spend at most `limits.max_position_quote`, scaled down by `tiers.size_ppm`. Exits sell all that is held and are
-    not refused for limits; with each failed exit they accept more slippage and offer a higher fee, up to stated caps.
+    not refused for limits; with each one that the price ran away from they accept more slippage and offer a higher fee, up to
+    stated caps. Exits that expired or were given up say nothing about the price, and move neither.
     """
     entry = signal.purpose is Purpose.ENTRY
     if entry:
@@ -94,8 +95,8 @@ def approve(
             return refusal
 
     own_id = intent_id(bot_id, signal)
-    failures = position.exit_failures if position is not None and not entry else 0
-    fee = limits.max_priority_fee_lamports if entry else limits.exit_fee_lamports(failures)
+    slips = position.exit_slips if position is not None and not entry else 0
+    fee = limits.max_priority_fee_lamports if entry else limits.exit_fee_lamports(slips)
     return OrderIntent(
         id=own_id,
         strategy=signal.strategy,
@@ -109,7 +110,7 @@ def approve(
         reserve_lamports=reserve_lamports(
             entry=entry, sol_quoted=quote_decimals == 9, priority_fee=fee, guard=limits.guard
         ),
-        max_slippage_bps=limits.max_slippage_bps if entry else limits.exit_slippage_bps(failures),
+        max_slippage_bps=limits.max_slippage_bps if entry else limits.exit_slippage_bps(slips),
         max_priority_fee_lamports=fee,
         signal_at_ms=signal.at_ms,
         created_at_ms=now_ms,
