@@ -1,95 +1,107 @@
-"""One provider, as the pool sees it: what it was asked, what it answered, and whether it should be asked now."""
+"""One provider, as the pool sees it: what protects it and us, and whether it should be asked now."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from yarl import URL
 
 from tradingbot_engine.domain.units import Slot
+from tradingbot_engine.rpc.breaker import Breaker, BreakerState
+from tradingbot_engine.rpc.health import Health
+from tradingbot_engine.rpc.limiter import TokenBucket
+from tradingbot_engine.rpc.permits import Permits
+from tradingbot_engine.rpc.score import Score
 
 SUSPECT_S = 1.0
 """After a fault an endpoint is asked last for this long, times the number of faults in a row."""
 MAX_SUSPECT_S = 10.0
-OBSERVATION_S = 5.0
-"""How long an observed slot says something about where a node stands."""
-LAG_SLOTS = 64
-"""Behind the best by more than this: asked last. Finalized answers are 31 slots old by nature."""
-LATENCY_WEIGHT = 0.2
+LOST_RACES = 3
+"""After so many hedges in a row that answered while it was silent, an endpoint is suspect too."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Endpoint:
-    """
-    State of one provider; only the pool changes it.
-
-    The later issue's breaker, hedge and rate limit each get their own object beside this one; `usable` and `rank` are
-    where they will be asked.
-    """
+    """State of one provider; only the dispatch changes it."""
 
     name: str
     url: URL = field(repr=False)
     priority: int
-    asked: int = 0
-    answered: int = 0
-    faults: int = 0
-    throttled: int = 0
+    place: int
+    """Its position in the settings: the last word between equals."""
+    bucket: TokenBucket = field(repr=False)
+    probes: TokenBucket = field(repr=False)
+    permits: Permits
+    breaker: Breaker = field(repr=False)
+    batch_size: int = 1
+    health: Health = field(default_factory=Health)
+    score: Score = field(default_factory=Score)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    """Requests by what came of them: ok, the name of the error table's row, cancelled."""
     faults_in_a_row: int = 0
-    in_flight: int = 0
+    races_lost: int = 0
+    """In a row, without an answer in between."""
     disabled: str = ""
     """Why it is not asked any more; empty if it is."""
     wrong_chain: bool = False
     """Whether that is because it serves another chain."""
     cool_until_s: float = 0.0
     suspect_until_s: float = 0.0
-    slot: Slot = 0
-    slot_at_s: float = float("-inf")
-    latency_ms: float = 0.0
     error: str = ""
     """The last complaint; empty once it answers again."""
     on_our_chain: bool = False
     """Its genesis hash was compared since the pool was told one, and since it was last away."""
 
+    def resting(self, now_s: float) -> bool:
+        """Return whether it must not be asked, whoever insists: disabled, or cooling off."""
+        return bool(self.disabled) or self.cool_until_s > now_s
+
     def usable(self, now_s: float) -> bool:
         """Return whether it may be asked at all."""
-        return not self.disabled and self.cool_until_s <= now_s
+        return not self.disabled and self.cool_until_s <= now_s and self.breaker.allows(now_s)
 
-    def lags(self, best_slot: Slot, now_s: float) -> bool:
-        """Return whether it was seen lately, far behind."""
-        return now_s - self.slot_at_s <= OBSERVATION_S and self.slot < best_slot - LAG_SLOTS
+    def ready(self, now_s: float) -> bool:
+        """Return whether its concurrency and its rate allow a request now."""
+        return self.permits.free and self.bucket.wait_s(now_s) == 0.0
 
-    def rank(self, best_slot: Slot, now_s: float) -> tuple[bool, bool, int]:
-        """Return its place in the order of asking: sound before suspect before lagging, then by priority."""
-        return self.lags(best_slot, now_s), self.suspect_until_s > now_s, self.priority
-
-    def answer(self, *, slot: Slot | None, latency_ms: float, now_s: float) -> None:
+    def answered(self, *, latency_ms: float, trial: bool) -> None:
         """Note that it answered."""
-        self.answered += 1
         self.faults_in_a_row = 0
+        self.races_lost = 0
         self.suspect_until_s = 0.0
         self.error = ""
-        self.latency_ms += (latency_ms - self.latency_ms) * (LATENCY_WEIGHT if self.latency_ms else 1.0)
-        if slot is not None:
-            self.saw(slot, now_s)
+        self.score.answered(latency_ms)
+        self.breaker.succeeded(trial=trial)
 
-    def saw(self, slot: Slot, now_s: float) -> None:
-        """Note where it stands. Answers at different commitments mix, so an older slot replaces a newer one only with age."""
-        if slot >= self.slot or now_s - self.slot_at_s > OBSERVATION_S:
-            self.slot, self.slot_at_s = slot, now_s
-
-    def blame(self, error: str, now_s: float) -> None:
+    def blame(self, error: str, now_s: float, *, trial: bool) -> None:
         """Note a fault."""
-        self.faults += 1
         self.faults_in_a_row += 1
         self.on_our_chain = False  # who answers under this name when it is back may be somebody else
         self.error = error
         self.suspect_until_s = now_s + min(MAX_SUSPECT_S, SUSPECT_S * self.faults_in_a_row)
+        self.score.failed()
+        self.breaker.failed(now_s, trial=trial)
+
+    def lost_race(self, now_s: float) -> bool:
+        """Note that a hedge answered while it was silent; returns whether it should be looked at."""
+        self.races_lost += 1
+        excess = self.races_lost - LOST_RACES + 1
+        if excess < 1:
+            return False
+        self.suspect_until_s = max(self.suspect_until_s, now_s + min(MAX_SUSPECT_S, SUSPECT_S * excess))
+        return True
 
     def cool(self, error: str, until_s: float) -> None:
         """Leave it alone until `until_s`."""
-        self.throttled += 1
         self.error = error
         self.cool_until_s = max(self.cool_until_s, until_s)
+
+    def recovered(self) -> None:
+        """Note that a health probe was good: it may be tried again, at its own place unless it is too slow to win."""
+        if self.races_lost < LOST_RACES:
+            self.suspect_until_s = 0.0
+        self.breaker.probe_was_good()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +113,18 @@ class EndpointStatus:
     slot: Slot
     latency_ms: float
     error: str
+    breaker: BreakerState = BreakerState.CLOSED
+    finalized_slot: Slot = 0
+    """As of the last health probe."""
+    lag_slots: int = 0
+    in_flight: int = 0
+    failing: float = 0.0
+    """Share of the latest requests that were its fault, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An endpoint, always, and what speaks against it ("" if nothing does): the caller decides."""
+
+    name: str
+    degraded: str

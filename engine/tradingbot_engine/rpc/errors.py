@@ -37,8 +37,16 @@ class RpcTimeout(RpcUnavailable):
     """The node may have acted: confirm by signature, then resend the same bytes."""
 
 
+class RpcDeadline(RpcTimeout):
+    """The call's own deadline leaves no time to ask (again); what was asked before may have been acted on."""
+
+
 class RpcThrottled(RpcError, TemporaryError):
     """A limit was met: ask elsewhere, and here again only after the endpoint's cool-off."""
+
+
+class RpcOverloaded(RpcThrottled):
+    """Our own limits leave no room in time; no node was asked. Shed work, or raise the limits."""
 
 
 class RpcCredential(RpcError, PermanentError):

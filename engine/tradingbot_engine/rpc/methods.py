@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from tradingbot_engine.core.proof import Commitment, SignatureStatus
@@ -83,9 +83,7 @@ class Rpc:
     # --- accounts
     async def get_balance(self, address: Address, commitment: Commitment = "confirmed") -> RpcAnswer[Lamports]:
         """Return an account's lamports; 0 if it does not exist."""
-        return await self._call(
-            "getBalance", [address, {"commitment": commitment}], lambda v: decode.integer(decode.context(v)[1])
-        )
+        return await self._call("getBalance", [address, {"commitment": commitment}], _balance)
 
     async def get_minimum_balance_for_rent_exemption(self, size: int) -> Lamports:
         """Return what an account of `size` bytes must hold to be exempt from rent."""
@@ -98,7 +96,7 @@ class Rpc:
         return await self._call(
             "getAccountInfo",
             [address, {**_config(commitment, min_context_slot), "encoding": "base64"}],
-            lambda v: decode.account(decode.context(v)[1]),
+            _account,
         )
 
     async def get_multiple_accounts(
@@ -112,7 +110,7 @@ class Rpc:
         return await self._call(
             "getMultipleAccounts",
             [list(addresses), {**_config(commitment, min_context_slot), "encoding": "base64"}],
-            partial(_accounts, len(addresses)),
+            _accounts_of(len(addresses)),
         )
 
     async def get_token_accounts_by_owner(
@@ -242,6 +240,20 @@ def _config(commitment: Commitment, min_context_slot: Slot | None) -> dict[str, 
     if min_context_slot is None:
         return {"commitment": commitment}
     return {"commitment": commitment, "minContextSlot": min_context_slot}
+
+
+# Decoders of calls that may be shared are functions that stay the same: two calls are equal only if these are.
+def _balance(value: Any) -> Lamports:
+    return decode.integer(decode.context(value)[1])
+
+
+def _account(value: Any) -> Account | None:
+    return decode.account(decode.context(value)[1])
+
+
+@cache
+def _accounts_of(count: int) -> Callable[[Any], tuple[Account | None, ...]]:
+    return partial(_accounts, count)
 
 
 def _accounts(count: int, value: Any) -> tuple[Account | None, ...]:

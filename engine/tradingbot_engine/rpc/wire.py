@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -9,11 +10,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from tradingbot_engine.clock import Clock
 from tradingbot_engine.rpc.errors import FAULT, TIMEOUT, Verdict, classify
-
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
-"""A full mainnet block is below 10 MB; nothing that a node says may fill the memory."""
 
 MAX_COUNT = 2**63 - 1
 """No slot, height or amount of lamports comes near it; what is above would only overflow where it is stored."""
@@ -29,58 +26,76 @@ class Result:
     context_slot: int | None
 
 
-def new_session() -> aiohttp.ClientSession:
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What came back over HTTP."""
+
+    status: int
+    headers: Mapping[str, str]
+    raw: bytes
+
+
+def new_session(*, keep_alive: bool = True, idle_timeout_s: float = 30) -> aiohttp.ClientSession:
     """Return a session for JSON-RPC: no cookies, no proxies from the environment, connections kept."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=30),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
-    )
+    if keep_alive:
+        connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=idle_timeout_s)
+    else:
+        connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, force_close=True)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
 
 
-def encode(method: str, params: Any, request_id: int) -> bytes:
-    """Return the request's body."""
-    return orjson.dumps({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
+def encode(method: str, params: bytes, request_id: int) -> bytes:
+    """Return the request's body; `params` is JSON already, since repetitions send the same."""
+    return b'{"jsonrpc":"2.0","id":%d,"method":"%b","params":%b}' % (request_id, method.encode(), params)
 
 
-async def exchange(
+async def post(
     session: aiohttp.ClientSession,
     url: URL,
     body: bytes,
     *,
     provider: str,
-    request_id: int,
     timeout: aiohttp.ClientTimeout,
-    clock: Clock,
-    max_answer_bytes: int = MAX_ANSWER_BYTES,
-) -> Result | Verdict:
-    """Send one request and return what came of it; raises nothing but cancellation."""
+    max_answer_bytes: int,
+) -> Post | Verdict:
+    """Send a body and return what came back, whatever it is; raises nothing but cancellation."""
     try:
         # No redirect is followed: it would carry the request, and perhaps a key, to somebody who was not configured.
         async with session.post(url, data=body, headers=_HEADERS, timeout=timeout, allow_redirects=False) as answer:
             raw = await read_bounded(answer, max_answer_bytes)
-            status, headers = answer.status, answer.headers
+            if raw is not None:
+                return Post(answer.status, answer.headers, raw)
+            answer.close()  # the rest of it is not worth reading to keep the connection
     except TimeoutError:
         return _timeout(provider)
     except (aiohttp.ClientError, OSError, ValueError) as error:
         # Its text names host and port; the class alone says what happened.
         return fault(provider, type(error).__name__)
-    if raw is None:
-        return fault(provider, f"answer larger than {max_answer_bytes} bytes")
+    return fault(provider, f"answer larger than {max_answer_bytes} bytes")
+
+
+def parse(raw: bytes) -> Any:
+    """Return what the body holds; None if it is no JSON."""
     try:
-        answered = orjson.loads(raw)
+        return orjson.loads(raw)
     except orjson.JSONDecodeError:
-        answered = None
+        return None
+
+
+def read(answered: Any, came: Post, *, provider: str, request_id: int, now_ms: int) -> Result | Verdict:
+    """Return what one answer to the request `request_id` means."""
     if not isinstance(answered, dict):
-        return classify(provider=provider, status=status, error=None, headers=headers, now_unix_s=clock.now_ms() / 1000)
+        return classify(
+            provider=provider, status=came.status, error=None, headers=came.headers, now_unix_s=now_ms / 1000
+        )
     complaint = answered.get("error")
     if complaint is None and "result" not in answered and "code" in answered and "message" in answered:
         complaint = answered  # gateways send the error object bare
-    if complaint is not None or status != 200:
+    if complaint is not None or came.status != 200:
         # Gateways answer for the node with a null or missing id: a complaint needs no matching id, a result does.
         shaped = complaint if isinstance(complaint, dict) else None
         return classify(
-            provider=provider, status=status, error=shaped, headers=headers, now_unix_s=clock.now_ms() / 1000
+            provider=provider, status=came.status, error=shaped, headers=came.headers, now_unix_s=now_ms / 1000
         )
     if answered.get("id") != request_id or "result" not in answered:
         return fault(provider, "the answer is to another question")

@@ -26,6 +26,7 @@ from tradingbot_engine.rpc.errors import (
 )
 from tradingbot_engine.rpc.methods import Rpc
 from tradingbot_engine.rpc.pool import RpcPool
+from tradingbot_engine.settings import RpcSettings
 
 
 def at_slot(slot: int, value: Any = 1) -> dict[str, Any]:
@@ -34,6 +35,10 @@ def at_slot(slot: int, value: Any = 1) -> dict[str, Any]:
 
 def answers(value: Any) -> ScriptedNode:
     return ScriptedNode(lambda method, params: value)
+
+
+def stands_at(slot: int) -> ScriptedNode:
+    return ScriptedNode(lambda method, params: "ok" if method == "getHealth" else slot)
 
 
 def complains(code: int, message: str = "x", data: Any = None) -> ScriptedNode:
@@ -52,12 +57,12 @@ def raw(status: int, body: bytes = b"<html>no</html>", headers: dict[str, str] |
 
 @asynccontextmanager
 async def pool_over(*nodes: ScriptedNode, clock: Any = None, **kwargs: Any) -> AsyncIterator[RpcPool]:
-    options = {"request_timeout_s": 5.0, "max_in_flight": 100, "slot_s": 0.001, **kwargs}
-    async with (
-        serving(*nodes) as endpoints,
-        RpcPool(endpoints, clock=clock or SystemClock(), **options) as pool,
-    ):
-        yield pool
+    """Run a pool over the nodes; `kwargs` are its settings."""
+    options = {"request_timeout_s": 5.0, "max_in_flight": 100, **kwargs}
+    async with serving(*nodes) as endpoints:
+        settings = RpcSettings(endpoints=endpoints, **options)
+        async with RpcPool(settings, clock=clock or SystemClock(), slot_s=0.001) as pool:
+            yield pool
 
 
 async def test_the_first_by_priority_answers_and_the_others_are_left_alone() -> None:
@@ -101,7 +106,7 @@ async def test_a_hanging_endpoint_costs_one_timeout_and_is_then_asked_last() -> 
         await asyncio.sleep(30)
 
     slow, quick = ScriptedNode(hang), answers(at_slot(1))
-    async with pool_over(slow, quick, request_timeout_s=0.2) as pool:
+    async with pool_over(slow, quick, request_timeout_s=0.2, hedging={"enabled": False}) as pool:
         for _ in range(3):
             assert (await pool.call("getBalance", ["k"])).provider == "n1"
         assert len(slow.calls) == 1
@@ -230,13 +235,10 @@ async def test_a_pinned_call_never_goes_elsewhere() -> None:
     assert other.calls == []
 
 
-async def test_an_answer_above_the_size_limit_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_above_the_size_limit_is_a_fault() -> None:
     """A node cannot fill our memory."""
     big = b'{"jsonrpc":"2.0","id":1,"result":"' + b"x" * 20_000 + b'"}'
-    import tradingbot_engine.rpc.wire as wire
-
-    monkeypatch.setattr(wire.exchange, "__kwdefaults__", {"max_answer_bytes": 10_000})
-    async with pool_over(raw(200, big)) as pool:
+    async with pool_over(raw(200, big), max_answer_bytes=10_000) as pool:
         with pytest.raises(RpcUnavailable, match="larger than"):
             await pool.call("getBlock", [5])
 
@@ -432,7 +434,7 @@ async def test_rows_of_an_address_history_are_read_strictly(changes: dict[str, A
 
 async def test_a_node_that_lags_far_behind_is_asked_last_and_shown_as_unhealthy() -> None:
     """Health is slot progress, not HTTP 200."""
-    old, fresh = answers(1000), answers(2000)
+    old, fresh = stands_at(1000), stands_at(2000)
     async with pool_over(old, fresh) as pool:
         await pool.probe()
         assert pool.order() == ["n1", "n0"]

@@ -1,0 +1,64 @@
+"""How fast an endpoint answers, how often it fails, and how long a method takes."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+WEIGHT = 0.2
+"""Of the newest observation in the moving averages."""
+FAILURE_COST = 10.0
+"""An endpoint that always fails counts as this many times slower than it is."""
+KEPT = 256
+"""Latencies of one method that the percentile is taken from."""
+WARM = 20
+"""Fewer say nothing about a percentile."""
+EVERY = 32
+"""The percentile is computed anew after this many observations."""
+
+
+@dataclass(slots=True)
+class Score:
+    """One endpoint's moving averages; lower `cost` is better."""
+
+    latency_ms: float = 0.0
+    """0 until it has answered."""
+    failing: float = 0.0
+    """Share of requests that were its fault, 0 to 1."""
+
+    def answered(self, latency_ms: float) -> None:
+        """Note an answer."""
+        self.latency_ms += (latency_ms - self.latency_ms) * (WEIGHT if self.latency_ms else 1.0)
+        self.failing -= self.failing * WEIGHT
+
+    def failed(self) -> None:
+        """Note a fault."""
+        self.failing += (1.0 - self.failing) * WEIGHT
+
+    def cost(self, in_flight: int) -> float:
+        """Return what asking it now costs, beside others: its latency, under its load, dearer if it fails."""
+        return self.latency_ms * (1 + in_flight) * (1.0 + FAILURE_COST * self.failing)
+
+
+class Latencies:
+    """The latest latencies of one method, over all endpoints, in seconds."""
+
+    __slots__ = ("_kept", "_p95_s", "_seen")
+
+    def __init__(self) -> None:
+        self._kept: deque[float] = deque(maxlen=KEPT)
+        self._seen = 0
+        self._p95_s: float | None = None
+
+    def add(self, seconds: float) -> None:
+        """Note one answer's latency."""
+        self._kept.append(seconds)
+        self._seen += 1
+        if self._seen == WARM or self._seen % EVERY == 0:
+            ordered = sorted(self._kept)
+            self._p95_s = ordered[min(len(ordered) - 1, len(ordered) * 95 // 100)]
+
+    @property
+    def p95_s(self) -> float | None:
+        """The 95th percentile; None while too few were seen."""
+        return self._p95_s

@@ -1,0 +1,126 @@
+"""One question to one endpoint: ids, timeouts, batches, and what the answer means once it is decoded."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import aiohttp
+
+from tradingbot_engine.clock import Clock
+from tradingbot_engine.rpc.batch import Batcher
+from tradingbot_engine.rpc.endpoint import Endpoint
+from tradingbot_engine.rpc.errors import TIMEOUT, Verdict
+from tradingbot_engine.rpc.kinds import KINDS, OTHER, Kind
+from tradingbot_engine.rpc.wire import Post, Result, encode, fault, new_session, parse, post, read
+from tradingbot_engine.settings.rpc import RpcSettings
+
+
+class MalformedAnswer(ValueError):
+    """A decoder does not accept a result: the endpoint is to blame, another is asked."""
+
+
+@dataclass(slots=True, eq=False)
+class Question:
+    """A method with its parameters, as JSON; `decode` turns the raw result into what is wanted."""
+
+    method: str
+    params: bytes
+    decode: Callable[[Any], Any] | None = None
+    timeout_s: float | None = None
+    """Per request, instead of the pool's own."""
+
+    @property
+    def kind(self) -> Kind:
+        """What may be done with it."""
+        return KINDS.get(self.method, OTHER)
+
+
+class Transport:
+    """Sessions and sockets of one pool. Asking raises nothing but cancellation."""
+
+    def __init__(
+        self,
+        settings: RpcSettings,
+        endpoints: Sequence[Endpoint],
+        *,
+        clock: Clock,
+        session: aiohttp.ClientSession | None = None,
+    ) -> None:
+        self._settings, self._clock = settings, clock
+        self._session, self._owns_session = session, session is None
+        self._timeout_s = settings.request_timeout_s
+        self._timeout = aiohttp.ClientTimeout(total=self._timeout_s)
+        self._max_bytes = settings.max_answer_bytes
+        self._ids = itertools.count(1)
+        self.batchers = {
+            e.name: Batcher(e.name, size=e.batch_size, post=partial(self._post_batch, e), now_ms=clock.now_ms)
+            for e in endpoints
+            if e.batch_size > 1
+        }
+
+    async def close(self) -> None:
+        """Let go of the connections; a session that was given from outside stays open."""
+        for batcher in self.batchers.values():
+            await batcher.close()
+        if self._owns_session and self._session is not None:
+            await self._session.close()
+
+    async def ask(self, endpoint: Endpoint, question: Question, *, left_s: float) -> Result | Verdict:
+        """Return what one request came to; `left_s` is what the call's deadline leaves for it."""
+        limit_s = self._timeout_s if question.timeout_s is None else question.timeout_s
+        timeout = self._timeout if limit_s == self._timeout_s else None
+        if left_s < limit_s:
+            limit_s, timeout = left_s, None
+        request_id = next(self._ids)
+        body = encode(question.method, question.params, request_id)
+        outcome: Result | Verdict | None = None
+        batcher = self.batchers.get(endpoint.name) if self.batchers and question.kind.batched else None
+        if batcher is not None and not batcher.refused:
+            outcome = await self._in_batch(batcher, request_id, body, endpoint.name, limit_s)
+        if outcome is None:
+            came = await self._post(endpoint, body, timeout or aiohttp.ClientTimeout(total=limit_s))
+            if type(came) is Post:
+                outcome = read(
+                    parse(came.raw), came, provider=endpoint.name, request_id=request_id, now_ms=self._clock.now_ms()
+                )
+            else:
+                assert isinstance(came, Verdict)
+                outcome = came
+        if question.decode is not None and type(outcome) is Result:
+            try:
+                return Result(question.decode(outcome.value), outcome.context_slot)
+            except (MalformedAnswer, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+                return fault(endpoint.name, f"malformed answer to {question.method} ({type(error).__name__})")
+        return outcome
+
+    async def _in_batch(
+        self, batcher: Batcher, request_id: int, body: bytes, name: str, limit_s: float
+    ) -> Result | Verdict | None:
+        try:
+            async with asyncio.timeout(limit_s):
+                return await batcher.ask(request_id, body)
+        except TimeoutError:
+            return Verdict(TIMEOUT, TIMEOUT.error(f"{TIMEOUT.name}: no answer in time", provider=name))
+
+    async def _post_batch(self, endpoint: Endpoint, body: bytes) -> Post | Verdict:
+        return await self._post(endpoint, body, self._timeout)
+
+    async def _post(self, endpoint: Endpoint, body: bytes, timeout: aiohttp.ClientTimeout) -> Post | Verdict:
+        if self._session is None:
+            keep = self._settings.keep_alive
+            self._session = new_session(keep_alive=keep.enabled, idle_timeout_s=keep.idle_timeout_s)
+        if self._session.closed:
+            return fault(endpoint.name, "the pool is closed")
+        return await post(
+            self._session,
+            endpoint.url,
+            body,
+            provider=endpoint.name,
+            timeout=timeout,
+            max_answer_bytes=self._max_bytes,
+        )

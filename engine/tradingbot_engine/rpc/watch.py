@@ -1,0 +1,121 @@
+"""The health watch: probes every endpoint at a jittered interval, and at once when it is doubted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random
+
+from tradingbot_engine.clock import Clock
+from tradingbot_engine.rpc.dispatch import Dispatch
+from tradingbot_engine.rpc.endpoint import Endpoint
+from tradingbot_engine.rpc.errors import MethodUnsupported, NodeBehind, Verdict
+from tradingbot_engine.rpc.events import HealthSeen, OnEvent
+from tradingbot_engine.rpc.transport import Question
+from tradingbot_engine.rpc.wire import Result, fault, is_count
+from tradingbot_engine.settings.rpc import HealthSettings
+
+Ask = Callable[[Endpoint, Question], Awaitable[Result | Verdict]]
+
+QUESTIONS = (
+    ("getHealth", b"[]"),
+    ("getSlot", b'[{"commitment":"processed"}]'),
+    ("getSlot", b'[{"commitment":"finalized"}]'),
+)
+
+
+class HealthWatch:
+    """
+    Looks at endpoints beside the calls: past breakers and queues, but never more often than `probes_per_second`.
+
+    A probe is good if the node calls itself healthy, says where it stands, and has moved on since the last probe. HTTP
+    200 alone is nothing.
+    """
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        *,
+        settings: HealthSettings,
+        ask: Ask,
+        unfit: Callable[[Endpoint], Awaitable[Verdict | None]],
+        clock: Clock,
+        random: Random,
+        on_event: OnEvent | None,
+    ) -> None:
+        self._dispatch, self._settings, self._ask, self._unfit = dispatch, settings, ask, unfit
+        self._clock, self._random, self._on_event = clock, random, on_event
+        self._questions = [Question(m, params, timeout_s=settings.probe_timeout_s) for m, params in QUESTIONS]
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.running = False
+
+    def start(self, endpoints: Sequence[Endpoint]) -> None:
+        """Probe each endpoint again and again until `close`."""
+        self.running = True
+        for endpoint in endpoints:
+            self._spawn(self._forever(endpoint), f"rpc: health of {endpoint.name}")
+
+    async def close(self) -> None:
+        """End all probes."""
+        self.running = False
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def doubt(self, endpoint: Endpoint) -> None:
+        """Probe an endpoint soon, if it was not probed just now."""
+        if self.running and endpoint.probes.wait_s(self._clock.monotonic_s()) == 0.0:
+            self._spawn(self.probe(endpoint), f"rpc: doubt of {endpoint.name}")
+
+    async def probe(self, endpoint: Endpoint) -> None:
+        """Probe one endpoint, unless it must not be asked now or was probed too lately."""
+        now_s = self._clock.monotonic_s()
+        if endpoint.resting(now_s) or not endpoint.probes.take(now_s):
+            return
+        trouble = await self._look(endpoint)
+        if self._on_event is not None:
+            self._on_event(HealthSeen(endpoint.name, trouble))
+
+    async def _forever(self, endpoint: Endpoint) -> None:
+        while True:
+            await self._clock.sleep(self._settings.interval_s + self._random.uniform(0, self._settings.jitter_s))
+            await self.probe(endpoint)
+
+    async def _look(self, endpoint: Endpoint) -> str:
+        unfit = await self._unfit(endpoint)
+        if unfit is not None:
+            return self._failed(endpoint, unfit)
+        said, *stands = await asyncio.gather(*(self._ask(endpoint, question) for question in self._questions))
+        slots = [a.value for a in stands if isinstance(a, Result) and is_count(a.value)]
+        now_s = self._clock.monotonic_s()
+        if slots:
+            self._dispatch.tip.saw(endpoint.health, max(slots), now_s)
+        for answer in (said, *stands):
+            if isinstance(answer, Verdict) and not isinstance(answer.error, MethodUnsupported):
+                return self._failed(endpoint, answer)
+        if len(slots) < len(stands):
+            return self._failed(endpoint, fault(endpoint.name, "malformed answer to a health probe"))
+        if isinstance(said, Result) and said.value != "ok":
+            endpoint.health.complaint = f"it says of its health: {str(said.value)[:60]}"
+            return endpoint.health.complaint
+        moves = endpoint.health.probed(processed=slots[0], finalized=slots[1], now_s=now_s)
+        if moves and endpoint.health.lag <= self._settings.max_lag_slots:
+            endpoint.recovered()
+        self._dispatch.pump(now_s)
+        return self._dispatch.trouble(endpoint, now_s)
+
+    def _failed(self, endpoint: Endpoint, verdict: Verdict) -> str:
+        """Remember what a failed probe means: one fault at most, however many questions it has."""
+        now_s = self._clock.monotonic_s()
+        self._dispatch.note(endpoint, verdict, now_s)
+        if isinstance(verdict.error, NodeBehind):
+            endpoint.health.complaint = str(verdict.error)
+        self._dispatch.pump(now_s)
+        return str(verdict.error)
+
+    def _spawn(self, coroutine: Awaitable[None], name: str) -> None:
+        task = asyncio.ensure_future(coroutine)
+        task.set_name(name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
