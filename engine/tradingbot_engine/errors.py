@@ -6,9 +6,38 @@ Translated once, at the border where something foreign is called; everything ins
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from tradingbot_engine.tracing import trace_text
+
+_cleaners: list[Callable[[str], str]] = []
+
+
+def clean_texts_with(clean: Callable[[str], str]) -> None:
+    """Let every error's text pass through `clean`; injected, since what knows the secrets stands above this layer."""
+    _cleaners[:] = [clean]
+
 
 class EngineError(Exception):
-    """Base of every error that the engine raises on purpose; its text is safe to show (no secret, no URL with a key)."""
+    """
+    Base of every error that the engine raises on purpose.
+
+    Its text is safe to show (no secret, no URL with a key), and ends with the ids of the trade and the request that it was
+    raised in.
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.trace = trace_text()
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        for clean in _cleaners:
+            text = clean(text)
+        return text if not self.trace or text.endswith("]") else f"{text} {self.trace}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
 
 
 class TemporaryError(EngineError):

@@ -19,6 +19,8 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 import based58
 from solders.keypair import Keypair
 
+from tradingbot_engine.errors import clean_texts_with
+
 REDACTED = "<redacted>"
 MIN_VALUE_CHARS = 6
 """Shorter known values are not searched for: they would be found in innocent words; their shapes still are."""
@@ -31,7 +33,7 @@ _URL = re.compile(r"\b([a-zA-Z][a-zA-Z0-9+.-]{1,30})://([^\s\"'<>\\{}|^`]+)")
 _HOST = re.compile(r"[^/?#]*")
 _PAIR = re.compile(
     r"""(?ix)
-    ( (?<![a-z]) (?: [a-z_-]*(?:api|access|auth|private|secret|signing)[-_ ]?(?:key|token)s? | (?:proxy-)?authorization | password
+    ( (?: (?:api|access|auth|private|secret|signing)[-_ ]?(?:key|token)s? | authorization | password
       | passwd | passphrase | pwd | secret | mnemonic | cookie | credentials? | bearer[-_]token | bot[-_]?token )
       ["']? \s* (?: [:=] | %3d ) \s* (?: b?["'] )? )
     ( (?: bearer | basic ) \s+ )?
@@ -136,6 +138,7 @@ def scrub_data(value: Any, *, name: str = "", depth: int = 0) -> Any:
     return scrub(safe_text(value))
 
 
+@lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
     """Whether what stands under this name is a secret whatever it looks like."""
     return _SECRET_NAME.search(name) is not None
@@ -211,3 +214,6 @@ def _is_key_bytes(raw: bytes) -> bool:
         return len(raw) == 32 and bool(_wallets) and str(Keypair.from_seed(raw).pubkey()) in _wallets
     except Exception:
         return False
+
+
+clean_texts_with(scrub)

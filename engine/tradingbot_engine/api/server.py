@@ -16,10 +16,12 @@ from typing import Any, Protocol
 
 import orjson
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tradingbot_engine.errors import EngineError
+from tradingbot_engine.redact import remember, scrub
 from tradingbot_engine.settings import AdminSettings, problems_of
 
 _MAX_BODY = 64 * 1024
@@ -104,7 +106,7 @@ class AdminServer:
         except ValidationError as error:
             return _json({"error": "; ".join(problems_of(error))}, status=400)
         except orjson.JSONDecodeError as error:
-            return _json({"error": f"the body is not JSON: {error}"}, status=400)
+            return _json({"error": scrub(f"the body is not JSON: {error}")}, status=400)
         except EngineError as error:
             return _json({"error": str(error)}, status=503)
 
@@ -115,8 +117,9 @@ class AdminServer:
         ready, why = self._control.ready()
         return web.Response(text=f"{'ok' if ready else why}\n", status=200 if ready else 503)
 
-    async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    async def _metrics(self, request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))  # exemplars only in OpenMetrics
+        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
 
     async def _status(self, _: web.Request) -> web.Response:
         return _json(await self._control.status())
@@ -150,7 +153,10 @@ def _token(path: Path | None) -> str | None:
         return None
     if not path.exists():
         _write_private(path, secrets.token_urlsafe(32))
-    return path.read_text(encoding="utf-8").strip() or None
+    token = path.read_text(encoding="utf-8").strip() or None
+    if token is not None:
+        remember(token)
+    return token
 
 
 def _write_private(path: Path, text: str) -> None:

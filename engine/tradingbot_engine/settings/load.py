@@ -14,7 +14,7 @@ from pydantic_settings import EnvSettingsSource
 from pydantic_settings.exceptions import SettingsError
 
 from tradingbot_engine.errors import PermanentError
-from tradingbot_engine.redact import remember, scrub
+from tradingbot_engine.redact import remember, remember_wallet, scrub
 from tradingbot_engine.settings.engine import Contradictions, EngineSettings
 from tradingbot_engine.settings.rules import Loc, View, broken_rules
 from tradingbot_engine.settings.schema import secrets_in
@@ -37,6 +37,8 @@ class Sources:
 
     file: dict[str, Any] = field(default_factory=dict, repr=False)
     environment: dict[str, Any] = field(default_factory=dict, repr=False)
+    problems: tuple[str, ...] = ()
+    """Variables of the environment that cannot be read; the settings are judged without them, and not used."""
 
     def merged(self) -> dict[str, Any]:
         """Return both; the environment wins, setting by setting."""
@@ -73,9 +75,10 @@ def read_sources(path: Path | None) -> Sources:
     Return what a file (None: no file) and the environment say.
 
     Raises:
-        SettingsInvalid: One of them cannot be read.
+        SettingsInvalid: The file cannot be read.
     """
-    return Sources(file=_file(path) if path is not None else {}, environment=_environment())
+    environment, problems = _environment()
+    return Sources(file=_file(path) if path is not None else {}, environment=environment, problems=problems)
 
 
 def settings_from(sources: Sources) -> EngineSettings:
@@ -93,10 +96,14 @@ def settings_from(sources: Sources) -> EngineSettings:
         lines = problems_of(error)
         if broken:  # pydantic stops before the rules between groups
             lines += broken_rules(View(_sound_groups(data, broken), broken))
+        lines = [*sources.problems, *lines]
         raise SettingsInvalid("\n".join(dict.fromkeys(lines))) from None  # the cause would show the values
     except RecursionError:
         raise SettingsInvalid("settings: nested too deeply") from None
+    if sources.problems:
+        raise SettingsInvalid("\n".join(sources.problems))
     remember(*secrets_in(settings))
+    remember_wallet(settings.wallet.address)
     return settings
 
 
@@ -126,24 +133,25 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return data
 
 
-def _environment() -> dict[str, Any]:
-    groups = {f"{ENV_PREFIX}{name}{ENV_DELIMITER}".upper() for name in EngineSettings.model_fields}
-    stray = [
-        name
-        for name in os.environ
-        if name.upper().startswith(ENV_PREFIX)
-        and ENV_DELIMITER in name.removeprefix(ENV_PREFIX)
-        and not any(name.upper().startswith(group) for group in groups)
-    ]
-    if stray:
-        offer = ", ".join(EngineSettings.model_fields)
-        raise SettingsInvalid(
-            "\n".join(f"{name}: no such group of settings: there are {offer}" for name in sorted(stray))
-        )
-    try:
-        return dict(EnvSettingsSource(EngineSettings)())
-    except SettingsError as error:
-        raise SettingsInvalid(f"environment: {error}: write it as JSON") from None
+def _environment() -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return what the environment sets, and one line for each variable that cannot be meant or read."""
+    source = EnvSettingsSource(EngineSettings)
+    groups = tuple(f"{ENV_PREFIX}{name}{ENV_DELIMITER}".upper() for name in EngineSettings.model_fields)
+    ours = {name: text for name, text in os.environ.items() if name.upper().startswith(ENV_PREFIX)}
+    problems, sound = [], {}
+    for name, text in sorted(ours.items()):
+        if ENV_DELIMITER in name[len(ENV_PREFIX) :] and not name.upper().startswith(groups):
+            problems.append(f"{name}: no such group of settings: there are {', '.join(EngineSettings.model_fields)}")
+            continue
+        source.env_vars = {name.lower(): text}
+        try:
+            source()
+        except SettingsError:
+            problems.append(f"{name}: is not JSON: write a list or a group as JSON")
+        else:
+            sound[name.lower()] = text
+    source.env_vars = sound
+    return dict(source()), tuple(problems)
 
 
 def _shown(loc: tuple[str | int, ...], value: Any) -> str:
