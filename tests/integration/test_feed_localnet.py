@@ -289,6 +289,7 @@ async def test_a_connection_that_dies_silently_makes_stale_and_is_left(world):
         await listener.until(lambda: listener.feed.health().stale, "stale")
         await listener.until(lambda: listener.feed.health().endpoint not in ("", first), "the other node")
         await listener.fresh()
+        assert listener.feed.health().endpoint != first
 
 
 async def test_a_halted_chain_makes_everything_stale_and_its_return_fresh(world):
@@ -332,7 +333,7 @@ async def test_a_fork_of_confirmed_slots_is_followed(world):
             view = listener.feed.health().tokens[BONK]
             return (view.base_reserve, view.quote_reserve) == reserves(world.cluster.bank, pool)
 
-        await listener.until(agrees, "the surviving branch")
+        assert await listener.until(agrees, "the surviving branch")
 
 
 async def test_a_node_far_behind_is_left_for_one_that_is_not(world):
@@ -341,7 +342,9 @@ async def test_a_node_far_behind_is_left_for_one_that_is_not(world):
     async with listening(world) as listener:
         await listener.until(lambda: listener.feed.health().endpoint == "node-1", "the node that is not behind")
         await listener.fresh()
-        await listener.until(lambda: world.cluster.bank.slot - listener.feed.health().slot < 64, "the newest slots")
+        assert await listener.until(
+            lambda: world.cluster.bank.slot - listener.feed.health().slot < 64, "the newest slots"
+        )
 
 
 async def test_history_is_the_providers_own_bars(world):

@@ -313,9 +313,15 @@ async def _enter(where: Any) -> Place:
     return place
 
 
-def run(server: Server | None, *, examples: int, steps: int) -> None:
+def run(server: Server | None, *, examples: int, steps: int) -> int:
+    """Let the machine try so many sequences of steps; return how many it began."""
+    begun = 0
+
     class Machine(LedgerMachine):
-        pass
+        def __init__(self) -> None:
+            nonlocal begun
+            super().__init__()
+            begun += 1
 
     Machine.server = server
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
@@ -328,14 +334,15 @@ def run(server: Server | None, *, examples: int, steps: int) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+    return begun
 
 
 def test_sqlite_agrees_with_the_model() -> None:
     """Whatever the order of trades, forks, take-overs and zombies."""
-    run(None, examples=25, steps=40)
+    assert run(None, examples=25, steps=40) >= 25
 
 
 @pytest.mark.postgres
 def test_postgres_agrees_with_the_model(postgres_server: Server) -> None:
     """The same rules, fewer examples: each step is a round trip to a real server."""
-    run(postgres_server, examples=6, steps=30)
+    assert run(postgres_server, examples=6, steps=30) >= 6
