@@ -87,7 +87,9 @@ async def test_impact_grows_with_size_and_counts_no_fee(client: Client) -> None:
         (quote_path(amount=0), "COULD_NOT_FIND_ANY_ROUTE"),
         (quote_path(mint_in=WIF, onlyDirectRoutes="true"), "NO_ROUTES_FOUND"),
         (quote_path(mint_in=WIF, maxAccounts=12), "NO_ROUTES_FOUND"),
-        (quote_path(swapMode="ExactOut"), "NOT_SUPPORTED"),
+        (quote_path(swapMode="ExactBoth"), "NOT_SUPPORTED"),
+        (quote_path(swapMode="ExactOut").replace("/v1/quote", "/v2/build") + f"&taker={UNKNOWN}", "NOT_SUPPORTED"),
+        (quote_path(swapMode="ExactOut", amount=2**63), "COULD_NOT_FIND_ANY_ROUTE"),
         (quote_path(mint_out="nonsense"), None),
         (quote_path(amount="1.5"), None),
         (quote_path(amount=-1), None),
@@ -281,3 +283,17 @@ async def test_birdeye_prices_and_candles(client: Client, market: Market) -> Non
     assert [item["value"] for item in history["data"]["items"]] == [item["c"] for item in items[-10:-4]]
     assert (await get(client, f"/defi/price?address={Keypair().pubkey()}", status=404))["success"] is False
     assert (await get(client, f"/defi/ohlcv?address={BONK}&type=7m", status=422))["success"] is False
+
+
+async def test_exact_out_quotes_name_the_most_that_goes_in(client: Client, market: Market) -> None:
+    """Amounts change their roles: outAmount is what was asked for, otherAmountThreshold the input plus slippage, rounded up."""
+    quote = await get(client, quote_path(amount=5 * 10**11, swapMode="ExactOut", slippageBps=100))
+    assert (quote["swapMode"], quote["outAmount"]) == ("ExactOut", str(5 * 10**11))
+    assert int(quote["otherAmountThreshold"]) == -(-int(quote["inAmount"]) * 10_100 // 10_000)
+    plan = [step["swapInfo"] for step in quote["routePlan"]]
+    assert plan[0]["inAmount"] == quote["inAmount"]
+    assert int(plan[-1]["outAmount"]) >= 5 * 10**11
+    there = await get(client, quote_path(amount=quote["inAmount"]))
+    assert int(there["outAmount"]) >= 5 * 10**11
+    less = await get(client, quote_path(amount=int(quote["inAmount"]) - 1))
+    assert int(less["outAmount"]) < 5 * 10**11

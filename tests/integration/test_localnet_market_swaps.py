@@ -194,6 +194,43 @@ async def test_faucet_refuses_what_it_cannot_give(stage: Stage, change: dict[str
     assert stage.held(USDC) == 0
 
 
+@pytest.mark.parametrize(
+    ("mint_in", "mint_out", "amount"), [(SOL, BONK, 5 * 10**11), (SOL, WIF, 10**6), (BONK, WIF, 10**6)]
+)
+async def test_exact_out_gives_the_amount_for_no_more_than_the_threshold(
+    stage: Stage, mint_in: str, mint_out: str, amount: int
+) -> None:
+    """Within the slippage the price may move and the amount still comes; what was not needed comes back."""
+    await stage.swap(await stage.quote(SOL, BONK, 10 * 10**9))
+    quoted = await stage.quote(mint_in, mint_out, amount, swapMode="ExactOut", slippageBps=200)
+    held = stage.held(mint_in), stage.held(mint_out)
+    landed = await stage.swap(quoted)
+    assert landed["meta"]["err"] is None
+    assert amount <= stage.held(mint_out) - held[1] <= amount + 20_000  # what a lamport or two buy
+    if mint_in != SOL:
+        assert held[0] - stage.held(mint_in) == int(quoted["inAmount"])
+    # somebody buys before us: the price is less good, within the slippage
+    mover = await stage.quote(mint_in, mint_out, 10**10 if mint_in == SOL else 3 * 10**12)
+    quoted = await stage.quote(mint_in, mint_out, amount, swapMode="ExactOut", slippageBps=2_000)
+    assert (await stage.swap(mover))["meta"]["err"] is None
+    held = stage.held(mint_in), stage.held(mint_out)
+    assert (await stage.swap(quoted))["meta"]["err"] is None
+    assert amount <= stage.held(mint_out) - held[1] <= amount + 20_000  # what a lamport or two buy
+    if mint_in != SOL:
+        assert int(quoted["inAmount"]) < held[0] - stage.held(mint_in) <= int(quoted["otherAmountThreshold"])
+
+
+async def test_exact_out_beyond_the_threshold_fails_with_6001(stage: Stage) -> None:
+    """The most that may go in is the client's limit."""
+    quoted = await stage.quote(SOL, BONK, 5 * 10**11, swapMode="ExactOut", slippageBps=1, onlyDirectRoutes="true")
+    moved = await stage.swap(await stage.quote(SOL, BONK, 10**10, onlyDirectRoutes="true"))
+    assert moved["meta"]["err"] is None
+    held = stage.held(BONK)
+    landed = await stage.swap(quoted)
+    assert landed["meta"]["err"]["InstructionError"][1] == {"Custom": 6001}
+    assert stage.held(BONK) == held
+
+
 async def test_tokens_without_a_common_pool_go_over_two_hops(stage: Stage) -> None:
     """WIF → BONK finds SOL or USDC between, in one transaction that leaves nothing of it behind."""
     await stage.swap(await stage.quote(SOL, WIF, 5 * 10**9))

@@ -188,6 +188,65 @@ def test_amount_in_is_the_least_that_buys_the_amount(out: int, reserve_in: int, 
     assert (amm.amount_out(needed - 1, reserve_in, reserve_out, fee_bps) or 0) < out
 
 
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    out=st.integers(0, 2**62),
+    share=st.floats(0, 1.1),
+    reserve_a=RESERVE,
+    reserve_b=RESERVE,
+    fee_bps=st.sampled_from([0, 1, 25, 9_999]),
+)
+def test_every_swap_out_spends_the_least_that_buys_the_amount(
+    vm: LiteSVM,
+    mints: list[Pubkey],
+    user: Keypair,
+    out: int,
+    share: float,
+    reserve_a: int,
+    reserve_b: int,
+    fee_bps: int,
+) -> None:
+    """As amm.amount_in to the last unit, refusals included; one unit less at most is 6001, and moves nothing."""
+    out = min(out, int(reserve_b * share))  # else nearly all would ask for more than there is
+    pool = Pool(vm, mints[0], mints[1], fee_bps=fee_bps)
+    pool.fund((reserve_a, reserve_b))
+    expected = amm.amount_in(out, reserve_a, reserve_b, fee_bps)
+    held_before = expected if expected is not None else amm.U64_MAX - reserve_a
+    source, destination = give(vm, user, mints[0], held_before), give(vm, user, mints[1], 0)
+
+    def swap(max_in: int) -> str | None:
+        return send(vm, [instructions.swap_out(user.pubkey(), source, [pool.hop(destination)], out, max_in)], user)
+
+    if expected is None or amm.amount_out(expected, reserve_a, reserve_b, fee_bps) is None:
+        assert swap(amm.U64_MAX) == "6008"
+    else:
+        assert swap(expected - 1) == str(instructions.SLIPPAGE_EXCEEDED)
+        assert pool.reserves() == (reserve_a, reserve_b)
+        assert swap(expected) is None
+        assert held(vm, source) == 0
+        assert held(vm, destination) == amm.amount_out(expected, reserve_a, reserve_b, fee_bps) >= out
+        assert pool.reserves()[0] * pool.reserves()[1] >= reserve_a * reserve_b
+        return
+    assert pool.reserves() == (reserve_a, reserve_b)
+
+
+def test_an_amount_out_over_two_hops_is_bought_by_the_least(vm: LiteSVM, mints: list[Pubkey], user: Keypair) -> None:
+    """The way back is computed hop by hop; a wrong vault on the way is refused before anything moves."""
+    first, second = Pool(vm, mints[0], mints[1]), Pool(vm, mints[1], mints[2])
+    middle = amm.amount_in(10**6, 10**9, 10**9, FEE_BPS) or 0
+    needed = amm.amount_in(middle, 10**9, 10**9, FEE_BPS) or 0
+    source, between, end = give(vm, user, mints[0], 10**7), give(vm, user, mints[1], 77), give(vm, user, mints[2], 0)
+    route = [first.hop(between), second.hop(end)]
+    assert send(vm, [instructions.swap_out(user.pubkey(), source, route, 10**6, needed - 1)], user) == "6001"
+    assert send(vm, [instructions.swap_out(user.pubkey(), source, route, 10**6, needed)], user) is None
+    assert (held(vm, source), held(vm, between)) == (10**7 - needed, 77)
+    assert 10**6 <= held(vm, end) <= 10**6 + 2
+    crossed = [first.hop(between), first.hop(end)]
+    refused = instructions.swap_out(user.pubkey(), source, [crossed[0], second.hop(end, a_to_b=False)], 10**6, 10**7)
+    assert send(vm, [refused], user) is not None
+    assert held(vm, source) == 10**7 - needed
+
+
 def test_two_hops_spend_exactly_what_the_first_gave(vm: LiteSVM, mints: list[Pubkey], user: Keypair) -> None:
     """A route token → SOL → USDC leaves nothing behind in the account between."""
     first, second = Pool(vm, mints[0], mints[1]), Pool(vm, mints[1], mints[2])

@@ -13,7 +13,6 @@ from tradingbot_engine.localnet.market import accounts
 from tradingbot_engine.localnet.market.ports import Bank
 from tradingbot_engine.localnet.market.tokens import SOL, BadToken, Token
 from tradingbot_engine.localnet.market.world import TRADER_DEPTH, TRADER_LAMPORTS, Pool, World
-from tradingbot_engine.localnet.program import pool_elf
 from tradingbot_engine.market.layouts import POOL_PROGRAM_ID, POOL_SIZE, encode_pool
 
 _SUPPLY_AT = 36
@@ -21,8 +20,7 @@ _SUPPLY_AT = 36
 
 
 def write_genesis(world: World, bank: Bank) -> None:
-    """Put the program and every account of `world` into the bank; mints may be minted by the faucet's key."""
-    bank.add_program(POOL_PROGRAM_ID, pool_elf())
+    """Put every account of `world` into the bank; mints may be minted by the faucet's key."""
     writer = _Writer(world, bank)
     for pool in world.pools:
         writer.open_pool(pool, pool.opening_base, pool.opening_quote)

@@ -32,6 +32,19 @@ def swap(
     user: Pubkey, source: Pubkey, hops: Sequence[HopAccounts], amount: BaseUnits, min_out: BaseUnits
 ) -> Instruction:
     """Return a swap of `amount` from `source` along `hops` (1 to 3) that fails with 6001 below `min_out`."""
+    return _swap(1, user, source, hops, amount, min_out)
+
+
+def swap_out(
+    user: Pubkey, source: Pubkey, hops: Sequence[HopAccounts], amount_out: BaseUnits, max_in: BaseUnits
+) -> Instruction:
+    """Return a swap of the least from `source` that gives at least `amount_out`; it fails with 6001 above `max_in`."""
+    return _swap(3, user, source, hops, amount_out, max_in)
+
+
+def _swap(
+    number: int, user: Pubkey, source: Pubkey, hops: Sequence[HopAccounts], amount: BaseUnits, limit: BaseUnits
+) -> Instruction:
     accounts = [
         AccountMeta(user, True, False),
         AccountMeta(TOKEN_PROGRAM_ID, False, False),
@@ -45,7 +58,7 @@ def swap(
             AccountMeta(hop.vault_out, False, True),
             AccountMeta(hop.destination, False, True),
         ]
-    return Instruction(POOL_PROGRAM_ID, struct.pack("<BQQ", 1, amount, min_out), accounts)
+    return Instruction(POOL_PROGRAM_ID, struct.pack("<BQQ", number, amount, limit), accounts)
 
 
 def open_pool(

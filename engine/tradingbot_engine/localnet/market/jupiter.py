@@ -83,7 +83,8 @@ class SwapApi:
 
     def _quoted(self, request: web.Request) -> quotes.Quote:
         view, slot = self._view(request.path)
-        return quotes.quote(self._world, view, slot, request.query)
+        modes = quotes.SWAP_MODES if "/v1/" in request.path else quotes.SWAP_MODES[:1]
+        return quotes.quote(self._world, view, slot, request.query, modes=modes)
 
     async def _quote(self, request: web.Request) -> web.Response:
         return json_response(self._quoted(request).body())
@@ -99,7 +100,7 @@ class SwapApi:
         built = build(
             asked.route,
             user=user,
-            min_out=asked.min_out,
+            order=asked.order,
             wrap_sol=flag(body.get("wrapAndUnwrapSol"), default=True),
             dynamic_units=flag(body.get("dynamicComputeUnitLimit"), default=False),
             fee=priority_fee(body.get("prioritizationFeeLamports")),
@@ -146,7 +147,7 @@ class SwapApi:
         built = build(
             quote.route,
             user=pubkey(query["taker"], "taker"),
-            min_out=quote.threshold,
+            order=quote.order,
             wrap_sol=flag(query.get("wrapAndUnwrapSol"), default=True),
             dynamic_units=False,
             fee=PriorityFee(),
@@ -193,7 +194,7 @@ class SwapApi:
             if not self._can_pay(taker, quote):
                 return json_response({**body, "transaction": "", "errorCode": 1, "errorMessage": "Insufficient funds"})
             built = build(
-                quote.route, user=taker, min_out=quote.threshold, wrap_sol=True, dynamic_units=False, fee=PriorityFee()
+                quote.route, user=taker, order=quote.order, wrap_sol=True, dynamic_units=False, fee=PriorityFee()
             )
             blockhash, last_valid = self._bank.latest_blockhash("confirmed")
             transaction = unsigned_transaction(built, user=taker, blockhash=blockhash)

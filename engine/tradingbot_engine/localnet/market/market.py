@@ -35,6 +35,8 @@ from tradingbot_engine.localnet.market.tokens import SOL, USDC, WELL_KNOWN, list
 from tradingbot_engine.localnet.market.traders import Action, Crowd, Withdrawal
 from tradingbot_engine.localnet.market.web_api import Gate
 from tradingbot_engine.localnet.market.world import Pool, lay_out, reserves
+from tradingbot_engine.localnet.program import pool_elf
+from tradingbot_engine.market.layouts import POOL_PROGRAM_ID
 
 logger = structlog.get_logger(__name__)
 
@@ -110,6 +112,7 @@ class Market:
         if is_new:  # also where localnet died before its first blocks were final
             birth = replace(birth, origin_ms=now_ms)
             write_genesis(self.world, bank)
+        bank.add_program(POOL_PROGRAM_ID, pool_elf())  # a chain of an earlier version gets today's
         self.origin_ms: UnixMs = birth.origin_ms
         paths = self._paths(birth)
         self._crowd = Crowd(self.world, paths if is_new else self._eased(paths), self._transactions_per_slot)

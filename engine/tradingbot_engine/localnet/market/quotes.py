@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,12 @@ from solders.pubkey import Pubkey
 
 from tradingbot_engine.domain.units import BPS_ONE, BaseUnits, Bps, Slot
 from tradingbot_engine.localnet.market import routes
+from tradingbot_engine.localnet.market.orders import ExactIn, ExactOut, Order
 from tradingbot_engine.localnet.market.routes import Reserves, Route
 from tradingbot_engine.localnet.market.web_api import ApiError, flag, pubkey, whole_number
 from tradingbot_engine.localnet.market.world import World
 
+SWAP_MODES = ("ExactIn", "ExactOut")
 ACCOUNTS_OF_TWO_HOPS = 20
 """A client that allows fewer accounts gets direct routes only."""
 
@@ -27,11 +29,22 @@ class Quote:
     slippage_bps: Bps
     context_slot: Slot
     time_taken_s: float
+    exact_out: BaseUnits | None = None
+    """What the client wants to get, where it named that and not what it pays."""
 
     @property
     def threshold(self) -> BaseUnits:
-        """Least amount out that the client accepts."""
+        """Least amount out that the client accepts, or the most that it pays where it named the amount out."""
+        if self.exact_out is not None:
+            return -(-self.route.amount_in * (BPS_ONE + self.slippage_bps) // BPS_ONE)
         return self.route.amount_out * (BPS_ONE - self.slippage_bps) // BPS_ONE
+
+    @property
+    def order(self) -> Order:
+        """What the swap is to do."""
+        if self.exact_out is not None:
+            return ExactOut(self.exact_out, self.threshold)
+        return ExactIn(self.route.amount_in, self.threshold)
 
     def body(self) -> dict[str, Any]:
         """Return the quote as Jupiter writes it; amounts are strings."""
@@ -40,9 +53,9 @@ class Quote:
             "inputMint": str(first.mint_in),
             "inAmount": str(self.route.amount_in),
             "outputMint": str(last.mint_out),
-            "outAmount": str(self.route.amount_out),
+            "outAmount": str(self.exact_out or self.route.amount_out),
             "otherAmountThreshold": str(self.threshold),
-            "swapMode": "ExactIn",
+            "swapMode": "ExactIn" if self.exact_out is None else "ExactOut",
             "slippageBps": self.slippage_bps,
             "platformFee": None,
             "priceImpactPct": f"{self.route.impact:.10f}".rstrip("0").rstrip(".") or "0",
@@ -68,7 +81,9 @@ class Quote:
         }
 
 
-def quote(world: World, reserves: Reserves, slot: Slot, query: Mapping[str, Any]) -> Quote:
+def quote(
+    world: World, reserves: Reserves, slot: Slot, query: Mapping[str, Any], *, modes: Collection[str] = SWAP_MODES
+) -> Quote:
     """
     Return the best quote for a query of Jupiter's API.
 
@@ -82,8 +97,9 @@ def quote(world: World, reserves: Reserves, slot: Slot, query: Mapping[str, Any]
     mint_in, mint_out = pubkey(query["inputMint"], "inputMint"), pubkey(query["outputMint"], "outputMint")
     amount = whole_number(query["amount"], "amount")
     slippage_bps = whole_number(query.get("slippageBps", 50), "slippageBps", high=BPS_ONE)
-    if query.get("swapMode", "ExactIn") != "ExactIn":
-        raise ApiError.bad_request("Only swapMode ExactIn is supported", "NOT_SUPPORTED")
+    mode = query.get("swapMode", "ExactIn")
+    if mode not in modes:
+        raise ApiError.bad_request(f"Only swapMode {' or '.join(modes)} is supported", "NOT_SUPPORTED")
     for mint in (mint_in, mint_out):
         if mint not in world.by_mint:
             raise ApiError.bad_request(f"The token {mint} is not tradable", "TOKEN_NOT_TRADABLE")
@@ -94,21 +110,21 @@ def quote(world: World, reserves: Reserves, slot: Slot, query: Mapping[str, Any]
     direct_only = flag(query.get("onlyDirectRoutes"), default=False)
     if "maxAccounts" in query and whole_number(query["maxAccounts"], "maxAccounts", high=256) < ACCOUNTS_OF_TWO_HOPS:
         direct_only = True
-    route = routes.best_exact_in(
-        world, reserves, mint_in=mint_in, mint_out=mint_out, amount=amount, direct_only=direct_only
-    )
+    best = routes.best_exact_out if mode == "ExactOut" else routes.best_exact_in
+    route = best(world, reserves, mint_in=mint_in, mint_out=mint_out, amount=amount, direct_only=direct_only)
     if route is None:
         code = "NO_ROUTES_FOUND" if direct_only else "COULD_NOT_FIND_ANY_ROUTE"
         raise ApiError.bad_request("No routes found" if direct_only else "Could not find any route", code)
-    return Quote(route, slippage_bps, slot, round(time.perf_counter() - started, 9))
+    taken_s = round(time.perf_counter() - started, 9)
+    return Quote(route, slippage_bps, slot, taken_s, amount if mode == "ExactOut" else None)
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a client sent back of a quote: the way, the amount, and its own limit."""
+    """What a client sent back of a quote: the way, and the order with its own limit."""
 
     route: Route
-    min_out: BaseUnits
+    order: Order
 
 
 def asked(world: World, reserves: Reserves, body: object) -> Asked:
@@ -124,7 +140,11 @@ def asked(world: World, reserves: Reserves, body: object) -> Asked:
         plan = [Pubkey.from_string(step["swapInfo"]["ammKey"]) for step in body["routePlan"]]
         mint_in, mint_out = Pubkey.from_string(body["inputMint"]), Pubkey.from_string(body["outputMint"])
         amount = whole_number(body["inAmount"], "inAmount", low=1)
-        min_out = whole_number(body["otherAmountThreshold"], "otherAmountThreshold")
+        limit = whole_number(body["otherAmountThreshold"], "otherAmountThreshold")
+        mode = body.get("swapMode", "ExactIn")
+        if mode not in SWAP_MODES:
+            raise ApiError.bad_request(f"Failed to deserialize quoteResponse: unknown swapMode {mode!r}")
+        wanted = whole_number(body["outAmount"], "outAmount", low=1) if mode == "ExactOut" else 0
         route = routes.route_through(world, reserves, plan, mint_in, amount)
     except (KeyError, TypeError) as error:
         raise ApiError.bad_request(f"Failed to deserialize quoteResponse: {error}") from error
@@ -132,4 +152,4 @@ def asked(world: World, reserves: Reserves, body: object) -> Asked:
         raise ApiError.bad_request(str(error)) from error
     if route.hops[-1].mint_out != mint_out:
         raise ApiError.bad_request("routePlan does not lead to outputMint")
-    return Asked(route, min_out)
+    return Asked(route, ExactOut(wanted, limit) if wanted else ExactIn(amount, limit))

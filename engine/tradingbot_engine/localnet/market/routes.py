@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -110,18 +110,48 @@ def best_exact_in(
     for way in _ways(world, mint_in, mint_out):
         if direct_only and len(way) > 1:
             continue
-        hops: list[Hop] = []
-        spend = amount
-        for pool, sells_base in way:
-            hop = _hop(pool, sells_base, spend, reserves)
-            if hop is None:
-                break
-            hops.append(hop)
-            spend = hop.amount_out
-        worth = spend * (1 - SECOND_HOP_COST * (len(way) - 1))
-        if len(hops) == len(way) and (best is None or worth > most):
-            best, most = Route(tuple(hops)), worth
+        hops = _hops(way, amount, reserves)
+        worth = hops[-1].amount_out * (1 - SECOND_HOP_COST * (len(way) - 1)) if hops is not None else 0.0
+        if hops is not None and (best is None or worth > most):
+            best, most = Route(hops), worth
     return best
+
+
+def best_exact_out(
+    world: World, reserves: Reserves, *, mint_in: Pubkey, mint_out: Pubkey, amount: BaseUnits, direct_only: bool = False
+) -> Route | None:
+    """
+    Return the route that gives at least `amount` for least, a second hop being worth its cost; None where no pool has it.
+
+    Its hops give what the program will: as base units of the input cannot be divided, that may be a little more.
+    """
+    best: Route | None = None
+    least = 0.0
+    for way in _ways(world, mint_in, mint_out):
+        if direct_only and len(way) > 1:
+            continue
+        wanted: BaseUnits | None = amount
+        for pool, sells_base in reversed(way):
+            base, quote = reserves(pool)
+            sides = (base, quote) if sells_base else (quote, base)
+            wanted = amm.amount_in(wanted, *sides, pool.fee_bps) if wanted is not None else None
+        hops = _hops(way, wanted, reserves) if wanted is not None else None
+        cost = (wanted or 0) * (1 + SECOND_HOP_COST * (len(way) - 1))
+        if hops is not None and (best is None or cost < least):
+            best, least = Route(hops), cost
+    return best
+
+
+def _hops(way: Sequence[tuple[Pool, bool]], spend: BaseUnits, reserves: Reserves) -> tuple[Hop, ...] | None:
+    """Return the hops of a way that starts with `spend`; None where a pool gives nothing."""
+    hops: list[Hop] = []
+    for pool, sells_base in way:
+        hop = _hop(pool, sells_base, spend, reserves)
+        if hop is None:
+            return None
+        hops.append(hop)
+        spend = hop.amount_out
+    return tuple(hops)
 
 
 def route_through(world: World, reserves: Reserves, pools: list[Pubkey], mint_in: Pubkey, amount: BaseUnits) -> Route:

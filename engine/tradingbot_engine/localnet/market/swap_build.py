@@ -15,9 +15,10 @@ from solders.signature import Signature
 from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
-from tradingbot_engine.domain.units import BaseUnits, Lamports
+from tradingbot_engine.domain.units import Lamports
 from tradingbot_engine.localnet.market import instructions
 from tradingbot_engine.localnet.market.accounts import SYSTEM_PROGRAM_ID, associated
+from tradingbot_engine.localnet.market.orders import Order
 from tradingbot_engine.localnet.market.routes import Route
 from tradingbot_engine.localnet.market.tokens import SOL
 from tradingbot_engine.localnet.market.world import ASSOCIATED_TOKEN_PROGRAM_ID, Pool
@@ -96,7 +97,7 @@ def build(
     route: Route,
     *,
     user: Pubkey,
-    min_out: BaseUnits,
+    order: Order,
     wrap_sol: bool,
     dynamic_units: bool,
     fee: PriorityFee,
@@ -106,9 +107,9 @@ def build(
     Return the instructions of a swap of `user` along `route`.
 
     Args:
-        route: Pools and amount; the amounts out are not looked at.
+        route: Pools and directions; the amounts are not looked at.
         user: Signer, payer, and owner of the accounts.
-        min_out: Less than this fails with 6001.
+        order: What to spend or to get, and the limit beyond which it fails with 6001.
         wrap_sol: Wrap SOL that goes in, and unwrap what is wrapped in the end.
         dynamic_units: Ask for about the compute units that are used instead of the most.
         fee: Wish for priority.
@@ -122,7 +123,7 @@ def build(
         hops[-1] = instructions.HopAccounts(last.pool, last.authority, last.vault_in, last.vault_out, destination)
     setup: list[Instruction] = []
     if mint_in == SOL.mint and wrap_sol:
-        wrap = transfer(TransferParams(from_pubkey=user, to_pubkey=source, lamports=route.amount_in))
+        wrap = transfer(TransferParams(from_pubkey=user, to_pubkey=source, lamports=order.most_in))
         setup += [create_account_idempotent(user, user, mint_in), wrap, sync_native(source)]
     received = [hop.mint_out for hop in route.hops]
     for mint in received if destination is None else received[:-1]:
@@ -135,7 +136,7 @@ def build(
     return BuiltSwap(
         compute_budget=budget,
         setup=tuple(setup),
-        swap=instructions.swap(user, source, hops, route.amount_in, min_out),
+        swap=order.instruction(user, source, hops),
         cleanup=cleanup,
         pools=tuple(hop.pool for hop in route.hops),
         units=units,

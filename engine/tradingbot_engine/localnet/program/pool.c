@@ -9,6 +9,8 @@
  *   1 swap      [1, amount_in u64, min_out u64]        user(s) token_program source(w)
  *                                                      then for each hop: pool authority vault_in(w) vault_out(w) destination(w)
  *               Hop n + 1 spends exactly what hop n gave; min_out is about the last hop. Returns the amount as return data.
+ *   3 swap_out  [3, amount_out u64, max_in u64]        accounts as of swap
+ *               Spends the least that gives at least amount_out, to the base unit; more than max_in fails like too little out.
  *   2 withdraw  [2, amount_a u64, amount_b u64]        creator(s) token_program pool authority vault_a(w) vault_b(w) to_a(w) to_b(w)
  *
  * Deposits need no instruction: what is transferred into a vault belongs to the pool.
@@ -121,6 +123,14 @@ INLINE u64 multiply_divide(u64 a, u64 b, u64 divisor, int *overflow) {
 	return quotient;
 }
 
+/* ceil(a * b / divisor): the remainder is below 64 bits, so products modulo 2^64 show whether there is one. */
+INLINE u64 multiply_divide_up(u64 a, u64 b, u64 divisor, int *overflow) {
+	u64 quotient = multiply_divide(a, b, divisor, overflow);
+	u64 up = a * b != quotient * divisor;
+	if (quotient > ~0ULL - up) *overflow = 1;
+	return quotient + up;
+}
+
 /* Read the VM's serialised input into the heap. An account that repeats an earlier one is an 8-byte reference to it. */
 INLINE int parse(u8 *input, scratch *heap) {
 	u64 count = *(u64 *)input;
@@ -220,6 +230,31 @@ INLINE u64 open_pool(scratch *heap) {
 	return 0;
 }
 
+/* Why the five accounts of a hop are no hop; 0 if they are. */
+INLINE u64 wrong_hop(const scratch *heap, const account *at) {
+	const account *pool = &at[0], *vault_in = &at[2], *vault_out = &at[3];
+	if (!is_ours(heap, pool) || read_u64(pool->data) != MAGIC) return ERROR_WRONG_POOL;
+	int a_to_b = same_key(vault_in->key, pool->data + AT_VAULT_A) && same_key(vault_out->key, pool->data + AT_VAULT_B);
+	int b_to_a = same_key(vault_in->key, pool->data + AT_VAULT_B) && same_key(vault_out->key, pool->data + AT_VAULT_A);
+	return a_to_b || b_to_a ? 0 : ERROR_WRONG_VAULT;
+}
+
+/* Turn *amount, wanted from the last hop, into the least that has to go into the first. */
+INLINE u64 go_back(const scratch *heap, u64 hops, u64 *amount) {
+	for (u64 hop = hops; hop-- > 0;) {
+		const account *at = &heap->accounts[3 + hop * ACCOUNTS_PER_HOP];
+		u64 failure = wrong_hop(heap, at);
+		if (failure) return failure;
+		u64 reserve_in = read_u64(at[2].data + AT_AMOUNT), reserve_out = read_u64(at[3].data + AT_AMOUNT);
+		if (*amount == 0 || reserve_in == 0 || *amount >= reserve_out) return ERROR_BAD_AMOUNT;
+		int overflow = 0;
+		u64 net = multiply_divide_up(reserve_in, *amount, reserve_out - *amount, &overflow);
+		*amount = multiply_divide_up(net, BPS, BPS - read_u16(at[0].data + AT_FEE), &overflow);
+		if (overflow) return ERROR_BAD_AMOUNT;
+	}
+	return 0;
+}
+
 INLINE u64 swap(scratch *heap) {
 	if (heap->data_len != 17 || heap->account_count < 3 + ACCOUNTS_PER_HOP) return ERROR_BAD_INSTRUCTION;
 	u64 hops = (heap->account_count - 3) / ACCOUNTS_PER_HOP;
@@ -229,13 +264,18 @@ INLINE u64 swap(scratch *heap) {
 	if (!same_key(heap->accounts[1].key, TOKEN_PROGRAM)) return ERROR_WRONG_TOKEN_PROGRAM;
 	if (!user->is_signer) return ERROR_MISSING_SIGNATURE;
 	u64 amount = read_u64(heap->data + 1), min_out = read_u64(heap->data + 9);
+	if (heap->data[0] == 3) {
+		u64 max_in = min_out;
+		min_out = amount;
+		u64 failure = go_back(heap, hops, &amount);
+		if (failure) return failure;
+		if (amount > max_in) return ERROR_SLIPPAGE;
+	}
 	for (u64 hop = 0; hop < hops; hop++) {
 		account *at = &heap->accounts[3 + hop * ACCOUNTS_PER_HOP];
 		account *pool = &at[0], *authority = &at[1], *vault_in = &at[2], *vault_out = &at[3], *destination = &at[4];
-		if (!is_ours(heap, pool) || read_u64(pool->data) != MAGIC) return ERROR_WRONG_POOL;
-		int a_to_b = same_key(vault_in->key, pool->data + AT_VAULT_A) && same_key(vault_out->key, pool->data + AT_VAULT_B);
-		int b_to_a = same_key(vault_in->key, pool->data + AT_VAULT_B) && same_key(vault_out->key, pool->data + AT_VAULT_A);
-		if (!a_to_b && !b_to_a) return ERROR_WRONG_VAULT;
+		u64 failure = wrong_hop(heap, at);
+		if (failure) return failure;
 		u64 reserve_in = read_u64(vault_in->data + AT_AMOUNT), reserve_out = read_u64(vault_out->data + AT_AMOUNT);
 		int overflow = 0;
 		u64 net = multiply_divide(amount, BPS - read_u16(pool->data + AT_FEE), BPS, &overflow);
@@ -243,7 +283,7 @@ INLINE u64 swap(scratch *heap) {
 		u64 out = multiply_divide(net, reserve_out, reserve_in + net, &overflow);
 		if (overflow || out == 0) return ERROR_BAD_AMOUNT;
 		if (hop + 1 == hops && out < min_out) return ERROR_SLIPPAGE;
-		u64 failure = transfer(heap, amount, source, vault_in, user, 0);
+		failure = transfer(heap, amount, source, vault_in, user, 0);
 		if (failure) return failure;
 		failure = transfer(heap, out, vault_out, destination, authority, pool);
 		if (failure) return failure;
@@ -273,7 +313,7 @@ u64 entrypoint(u8 *input) {
 	scratch *heap = (scratch *)HEAP;
 	if (!parse(input, heap) || heap->data_len == 0) return ERROR_BAD_INSTRUCTION;
 	if (heap->data[0] == 0) return open_pool(heap);
-	if (heap->data[0] == 1) return swap(heap);
+	if (heap->data[0] == 1 || heap->data[0] == 3) return swap(heap);
 	if (heap->data[0] == 2) return withdraw(heap);
 	return ERROR_BAD_INSTRUCTION;
 }
