@@ -13,6 +13,7 @@ from enum import StrEnum
 import structlog
 
 from tradingbot_engine.clock import Clock
+from tradingbot_engine.redact import scrub
 from tradingbot_engine.domain.units import UnixMs
 
 _log = structlog.get_logger(__name__)
@@ -90,6 +91,7 @@ class Lifecycle:
 
     def tell(self, reason: str, message: str, *, fatal: bool = False) -> None:
         """State a reason; its `since` stays until it is cleared."""
+        message = scrub(message)  # unknown errors are told as they are
         known = self._reasons.get(reason)
         if known is not None and known.message == message:
             return
