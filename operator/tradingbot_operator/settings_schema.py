@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import based58
+
+PUBLIC_KEY_BYTES = 32
 TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
     "boolean": (bool, "must be true or false"),
     "integer": (int, "must be a number without fraction"),
@@ -57,7 +60,11 @@ class Setting:
         if len(value) > self.schema.get("maxLength", 65_536):
             return f"must have at most {self.schema.get('maxLength', 65_536)} characters"
         pattern = self.schema.get("pattern")
-        return f"must match {pattern}" if pattern and not re.search(pattern, value) else None
+        if pattern and not re.search(pattern, value):
+            return f"must match {pattern}"
+        if self.schema.get("format") == "public-key" and len(based58.b58decode(value.encode())) != PUBLIC_KEY_BYTES:
+            return f"must be a public key of {PUBLIC_KEY_BYTES} bytes in base58"
+        return None
 
     def _range_fault(self, value: float) -> str | None:
         unit = f" {self.unit}" if self.unit else ""

@@ -54,6 +54,8 @@ def other_value(name: str) -> Any:
         return not default
     if "enum" in schema:
         return next(option for option in schema["enum"] if option != default)
+    if schema.get("format") == "public-key":
+        return WALLET
     if schema["type"] == "string":
         return "a" * 32 if "pattern" in schema else "/tmp/x"
     low, high = schema.get("minimum", schema.get("exclusiveMinimum", 0)), schema.get("maximum", 1)
@@ -123,6 +125,7 @@ def test_a_setting_that_has_a_field_is_refused_with_the_fields_name(name: str):
         ("execution.poll_interval_s", 0, "must be greater than 0 s"),
         ("shutdown.graceful", "no", "must be true or false"),
         ("bot.bot_id", "me", "must match"),
+        ("bot.genesis_hash", "a" * 32, "public key of 32 bytes"),
         ("execution.worker", 3, "did you mean execution.workers?"),
         ("TRADINGBOT_EXECUTION__WORKERS", 3, "did you mean execution.workers?"),
         ("EXECUTION__WORKERS", 3, "did you mean execution.workers?"),

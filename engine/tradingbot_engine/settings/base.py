@@ -27,7 +27,11 @@ def _http_url(text: str) -> str:
     return text
 
 
-Base58Key = Annotated[str, Field(pattern=r"^[1-9A-HJ-NP-Za-km-z]{32,44}$"), AfterValidator(_public_key)]
+Base58Key = Annotated[
+    str,
+    Field(pattern=r"^[1-9A-HJ-NP-Za-km-z]{32,44}$", json_schema_extra={"format": "public-key"}),
+    AfterValidator(_public_key),
+]
 HttpUrl = Annotated[str, Field(max_length=2048), AfterValidator(_http_url)]
 
 

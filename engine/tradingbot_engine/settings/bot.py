@@ -9,6 +9,12 @@ from pydantic import Field
 
 from tradingbot_engine.settings.base import Base58Key, Group
 
+GENESIS_HASHES = {
+    "mainnet-beta": "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d",
+    "devnet": "EtWTRABZaYq6iMfeYKouRu166VU2xqa1wcaWoxPkrZBG",
+}
+"""What `getGenesisHash` answers on the public clusters. Source: the constants of Solana's own clients."""
+
 
 class BotSettings(Group):
     """Who this bot is."""
@@ -23,6 +29,9 @@ class BotSettings(Group):
     """Paper fills trades from live quotes and sends nothing; Live sends transactions that the wallet signs."""
     cluster: Literal["mainnet-beta", "devnet", "localnet"] = "localnet"
     """Which Solana cluster."""
+    genesis_hash: Base58Key | None = None
+    """Genesis hash that every node must show before it is asked anything; absent: the public cluster's own, and on localnet
+    the first node's word at the bot's first start."""
     cluster_id: str = Field(default="laptop", min_length=1, max_length=253)
     """Where the bot's processes run; a ledger held from elsewhere is refused until adopted."""
     adopt: bool = False
@@ -33,6 +42,11 @@ class BotSettings(Group):
     """Takes no new signal while true."""
     shards: int = Field(default=1, ge=1, le=1024)
     """How many slices the tokens are spread over; one engine owns all of them here."""
+
+    @property
+    def expected_genesis_hash(self) -> str | None:
+        """The genesis hash that is known before any node was asked; None on a localnet that nobody described."""
+        return self.genesis_hash or GENESIS_HASHES.get(self.cluster)
 
 
 class WalletSettings(Group):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_settings import EnvSettingsSource
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 from pydantic_settings.exceptions import SettingsError
 
 from tradingbot_engine.errors import PermanentError
@@ -29,6 +29,21 @@ class SettingsInvalid(PermanentError):
 
 
 _SECRET_FIELDS = frozenset({"url", "websocket_url", "api_key", "key_file", "base_url", "history_url", "price_url"})
+
+
+class _AsTold(EngineSettings):
+    """The same settings without a look at the environment, which may hold what cannot be read."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
 
 
 @dataclass(frozen=True)
@@ -90,7 +105,7 @@ def settings_from(sources: Sources) -> EngineSettings:
     """
     data = sources.merged()
     try:
-        settings = EngineSettings(**data)
+        _AsTold(**data)
     except ValidationError as error:
         broken: list[Loc] = [tuple(item["loc"]) for item in error.errors(include_url=False) if item["loc"]]
         lines = problems_of(error)
@@ -102,6 +117,7 @@ def settings_from(sources: Sources) -> EngineSettings:
         raise SettingsInvalid("settings: nested too deeply") from None
     if sources.problems:
         raise SettingsInvalid("\n".join(sources.problems))
+    settings = EngineSettings(**data)
     remember(*secrets_in(settings))
     remember_wallet(settings.wallet.address)
     return settings

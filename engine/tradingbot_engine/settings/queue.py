@@ -23,13 +23,11 @@ class QueueSettings(Group):
         },
     )
     """Whether the thresholds and the deadline hold, and a full queue gives way to what is more urgent."""
-    max_size: int = Field(
-        default=10_000, ge=1, le=1_000_000, json_schema_extra={"seed": "RPC_QUEUE_MAX_SIZE", "unit": "signals"}
-    )
+    max_size: int = Field(default=10_000, ge=1, le=1_000_000, json_schema_extra={"unit": "signals"})
     """How many signals wait at most; when full, the least urgent waiting one is displaced, never a more urgent one."""
-    deadline_ms: int = Field(default=5000, ge=1, le=600_000, json_schema_extra={"seed": "RPC_QUEUE_DEADLINE_MS"})
+    deadline_ms: int = Field(default=5000, ge=1, le=600_000)
     """An entry that waited longer is refused (`Late`); exits wait as long as it takes."""
-    reject_fast_ms: int = Field(default=10, ge=1, le=10_000, json_schema_extra={"seed": "RPC_QUEUE_REJECT_FAST_MS"})
+    reject_fast_ms: int = Field(default=10, ge=1, le=10_000)
     """How soon after its deadline an entry is refused while every worker is busy, at the latest."""
     warning_threshold: float = Field(default=0.8, gt=0, le=1)
     """Share of `max_size` from which entries of priority LOW are refused (`Overloaded`)."""

@@ -11,11 +11,14 @@ from tradingbot_engine.settings.base import Group
 
 
 class LedgerSettings(Group):
-    """Where the ledger is: exactly one of the two."""
+    """Where the ledger is (exactly one of file and URL), and how long its journal reaches back."""
 
     sqlite_path: Path | None = None
+    """A file of the bot's own."""
     url: SecretStr | None = None
     """postgresql://…"""
+    keep_days: int = Field(default=400, ge=30, le=36_500)
+    """Days for which the journal of ended trades is kept; trades themselves, their transactions and fills stay for ever."""
 
     @model_validator(mode="after")
     def _one(self) -> LedgerSettings:

@@ -21,6 +21,7 @@ UNITS = {
     "_ms": "ms",
     "_minutes": "min",
     "_hours": "h",
+    "_days": "d",
     "_percent": "%",
     "_bps": "bps",
     "_lamports": "lamports",
