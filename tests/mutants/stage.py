@@ -11,29 +11,26 @@ from pathlib import Path
 
 import pytest
 from mutants.scripted_chain import GENESIS, ScriptedChain, ScriptedPool
+from support.ledgers import NOW_MS, a_bot, a_fill, a_risk, an_entry, limits
 
 from tradingbot_engine import crashpoint
 from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, IntentState, OrderIntent
-from tradingbot_engine.domain.portfolio import RiskState
-from tradingbot_engine.domain.signals import Priority, Purpose, Side
+from tradingbot_engine.domain.signals import Purpose, Side
 from tradingbot_engine.domain.units import SOL_MINT, Epoch, UnixMs
 from tradingbot_engine.execution.evidence import EvidenceGatherer
 from tradingbot_engine.execution.live import LiveExecutor
 from tradingbot_engine.execution.port import Quote
 from tradingbot_engine.execution.trade import TradeDriver
 from tradingbot_engine.ledger.factory import open_ledger
-from tradingbot_engine.ledger.port import BotRecord, ClaimLimits, ClaimOutcome, Ledger, Ownership
+from tradingbot_engine.ledger.port import ClaimOutcome, Ledger, Ownership
 from tradingbot_engine.rpc.methods import Rpc
 from tradingbot_engine.settings import ExecutionSettings, LedgerSettings
 
 WALLET = "4Nd1mBQtrMJVYVfKf2PJy9NZUZdTAsp7D4xWLs4gDB4T"
 BONK = "DezXAZ8z7PnrnRJjz3wXBoRgixCa6xjnB7YaB1pPB263"
-NOW_MS = 1_700_000_000_000
 SIZE = 10_000_000
 TOKENS = 5_000_000
-LIMITS = ClaimLimits(
-    now_ms=NOW_MS,
-    today="2023-11-14",
+LIMITS = limits(
     max_strategy_quote=10**12,
     max_open_intents=64,
     fee_reserve_lamports=0,
@@ -108,20 +105,13 @@ class ScriptedExecutor(LiveExecutor):
         failed = block.landed[attempt.signature]
         base = 0 if failed else TOKENS if intent.side is Side.BUY else -intent.amount_in
         quote = 0 if failed else -intent.amount_in if intent.side is Side.BUY else SIZE
-        return Fill(
-            intent_id=intent.id,
-            attempt=attempt.n,
-            signature=attempt.signature,
+        return a_fill(
+            intent,
+            attempt.n,
+            base=base,
+            quote=quote,
             slot=block.slot,
-            block_time_ms=NOW_MS,
-            side=intent.side,
-            base_delta=base,
-            quote_delta=quote,
-            lamport_delta=quote - 5_000,
-            base_fee_lamports=5_000,
-            priority_fee_lamports=0,
-            tip_lamports=0,
-            rent_lamports=0,
+            signature=attempt.signature,
             finalized=finalized,
         )
 
@@ -215,23 +205,15 @@ class Stage:
 def an_order(letter: str = "a", **change: object) -> OrderIntent:
     """Return an entry of 0.01 SOL; `letter` makes its id."""
     own_id = letter * 32
-    order = OrderIntent(
+    order = an_entry(
         id=own_id,
-        strategy="metronome",
         mint=BONK,
-        side=Side.BUY,
-        purpose=Purpose.ENTRY,
-        priority=Priority.NORMAL,
         position_id=own_id,
         amount_in=SIZE,
         reserve_quote=SIZE,
         reserve_lamports=5_000,
-        max_slippage_bps=100,
         max_priority_fee_lamports=0,
         signal_at_ms=NOW_MS,
-        created_at_ms=NOW_MS,
-        price=0.001,
-        reason="Test",
     )
     return replace(order, **change)  # type: ignore[arg-type]
 
@@ -259,24 +241,10 @@ async def open_stage(directory: Path, *, providers: tuple[str, ...] = ("a", "b")
 
 async def adopt(ledger: Ledger) -> None:
     """Write the bot's row, with one shard."""
-    await ledger.adopt_bot(
-        BotRecord(
-            bot_id="0" * 32,
-            name="default/mutant",
-            wallet=WALLET,
-            genesis_hash=GENESIS,
-            cluster_id="here",
-            quote_mint=SOL_MINT,
-            shards=1,
-            paper=False,
-            wallet_lamports=10**11,
-            wallet_quote=10**11,
-        ),
-        risk=RiskState(
-            capital=10**11, equity_start=10**11, equity=10**11, peak=10**11, day="2023-11-14", day_start=10**11,
-            marked_at_ms=NOW_MS,
-        ),
-    )  # fmt: skip
+    bot = a_bot(
+        bot_id="0" * 32, name="default/mutant", wallet=WALLET, genesis_hash=GENESIS, cluster_id="here", shards=1
+    )
+    await ledger.adopt_bot(bot, risk=a_risk())
 
 
 def crash_at(monkeypatch: pytest.MonkeyPatch, name: str, visit: int = 1) -> None:
