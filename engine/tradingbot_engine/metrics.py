@@ -22,6 +22,8 @@ SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 3
 OTHER = "other"
 """Label value of what is beyond the limit of label sets."""
 MAX_LABEL_CHARS = 128
+MAX_EXEMPLAR_CHARS = 128
+"""What OpenMetrics allows, names and values together."""
 MAX_SERIES = 2000
 _INFINITY = float("inf")
 
@@ -49,7 +51,7 @@ class Count(Series):
     def inc(self, amount: float = 1, exemplar: Exemplar = None) -> None:
         """Count; the exemplar names the trade or request that was counted."""
         if self._child is not None and (amount == 1 or self._guard.takes(amount)):
-            self._child.inc(amount, None if exemplar is None else dict(exemplar))
+            self._child.inc(amount, None if exemplar is None else self._guard.exemplar(exemplar))
 
 
 class Level(Series):
@@ -71,7 +73,7 @@ class Spread(Series):
     def observe(self, value: float, exemplar: Exemplar = None) -> None:
         """Take a value; the exemplar names the trade or request that it belongs to."""
         if self._child is not None and self._guard.takes(value):
-            self._child.observe(value, None if exemplar is None else dict(exemplar))
+            self._child.observe(value, None if exemplar is None else self._guard.exemplar(exemplar))
 
 
 _S = TypeVar("_S", bound=Series)
@@ -93,6 +95,15 @@ class Guard:
             return True
         self.refuse(self.name, why)
         return False
+
+    def exemplar(self, labels: Mapping[str, str]) -> dict[str, str] | None:
+        """Return an exemplar that the format allows; None for another, whose value is taken without it."""
+        if sum(len(name) + len(text) for name, text in labels.items()) <= MAX_EXEMPLAR_CHARS and all(
+            name.isidentifier() for name in labels
+        ):
+            return dict(labels)
+        self.refuse(self.name, "exemplar")
+        return None
 
     def _fault(self, value: object) -> str | None:
         if not isinstance(value, int | float):

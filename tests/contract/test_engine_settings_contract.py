@@ -125,7 +125,6 @@ def test_a_setting_that_has_a_field_is_refused_with_the_fields_name(name: str):
         ("execution.poll_interval_s", 0, "must be greater than 0 s"),
         ("shutdown.graceful", "no", "must be true or false"),
         ("bot.bot_id", "me", "must match"),
-        ("bot.genesis_hash", "a" * 32, "public key of 32 bytes"),
         ("execution.worker", 3, "did you mean execution.workers?"),
         ("TRADINGBOT_EXECUTION__WORKERS", 3, "did you mean execution.workers?"),
         ("EXECUTION__WORKERS", 3, "did you mean execution.workers?"),

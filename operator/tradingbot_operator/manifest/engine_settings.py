@@ -21,6 +21,7 @@ FIELDS = {
     "bot.cluster": "spec.cluster",
     "bot.cluster_id": OPERATOR,
     "bot.generation": OPERATOR,
+    "bot.genesis_hash": OPERATOR,
     "bot.paused": "spec.paused",
     "bot.shards": "spec.scaling.shards",
     "wallet.address": "spec.wallet.address",
