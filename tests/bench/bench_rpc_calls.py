@@ -11,7 +11,8 @@ import asyncio
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -25,15 +26,16 @@ from solders.pubkey import Pubkey
 from tradingbot_engine.clock import SystemClock
 from tradingbot_engine.rpc.methods import Rpc
 from tradingbot_engine.rpc.pool import RpcPool
-from tradingbot_engine.settings import EndpointSettings
+from tradingbot_engine.settings import EndpointSettings, RpcSettings
 
 CONCURRENCY = 50
 CALLS = 3000
 SLOW_CALLS = 500
 ROUNDS = 7
-KEY = "11111111111111111111111111111112"
+KEYS = tuple(str(Pubkey(number.to_bytes(32, "big"))) for number in range(1, 512))
+"""Every call under way asks about another account: equal ones would share a request."""
 
-Call = Callable[[], Awaitable[int]]
+Call = Callable[[str], Awaitable[int]]
 
 
 async def serve() -> None:
@@ -46,7 +48,7 @@ async def serve() -> None:
         return web.Response(body=orjson.dumps(body), content_type="application/json")
 
     app = web.Application()
-    app.router.add_post("/", answer)
+    app.router.add_post("/{path:.*}", answer)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -59,8 +61,8 @@ async def timed(call: Call, calls: int) -> tuple[float, float]:
     left = iter(range(calls))
 
     async def worker() -> None:
-        for _ in left:
-            assert await call() == 42
+        for number in left:
+            assert await call(KEYS[number % len(KEYS)]) == 42
 
     wall, cpu = time.perf_counter(), time.process_time()
     await asyncio.gather(*(worker() for _ in range(CONCURRENCY)))
@@ -68,9 +70,9 @@ async def timed(call: Call, calls: int) -> tuple[float, float]:
 
 
 def raw_call(session: aiohttp.ClientSession, url: str) -> Call:
-    async def call() -> int:
+    async def call(key: str) -> int:
         body = orjson.dumps(
-            {"jsonrpc": "2.0", "id": 1, "method": "getBalance", "params": [KEY, {"commitment": "confirmed"}]}
+            {"jsonrpc": "2.0", "id": 1, "method": "getBalance", "params": [key, {"commitment": "confirmed"}]}
         )
         async with session.post(url, data=body, headers={"Content-Type": "application/json"}) as answer:
             value: int = orjson.loads(await answer.read())["result"]["value"]
@@ -79,22 +81,32 @@ def raw_call(session: aiohttp.ClientSession, url: str) -> Call:
     return call
 
 
-async def measure(port: int) -> dict[str, tuple[float, float]]:
+def one_endpoint(port: int) -> RpcSettings:
+    """Return settings of one endpoint without a bound that this bench would meet."""
+    url = SecretStr(f"http://127.0.0.1:{port}/")
+    endpoint = EndpointSettings(name="bench", url=url, requests_per_second=1e6, concurrency=CONCURRENCY)
+    return RpcSettings(endpoints=(endpoint,), request_timeout_s=10)
+
+
+async def measure(
+    port: int,
+    settings_of: Callable[[int], RpcSettings] = one_endpoint,
+    seen_pool: Callable[[RpcPool], None] | None = None,
+) -> dict[str, tuple[float, float]]:
+    """Return each client's median calls per second and CPU microseconds per call."""
     url = f"http://127.0.0.1:{port}/"
-    endpoint = EndpointSettings(name="bench", url=SecretStr(url))
-    key = Pubkey.from_string(KEY)
     async with (
-        RpcPool((endpoint,), request_timeout_s=10, max_in_flight=200, clock=SystemClock()) as pool,
+        RpcPool(settings_of(port), clock=SystemClock()) as pool,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(10)) as session,
         AsyncClient(url) as solana,
     ):
         rpc = Rpc(pool)
 
-        async def ours() -> int:
-            return (await rpc.get_balance(KEY)).result
+        async def ours(key: str) -> int:
+            return (await rpc.get_balance(key)).result
 
-        async def theirs() -> int:
-            return (await solana.get_balance(key)).value
+        async def theirs(key: str) -> int:
+            return (await solana.get_balance(Pubkey.from_string(key))).value
 
         clients: dict[str, tuple[Call, int]] = {
             "raw": (raw_call(session, url), CALLS),
@@ -107,24 +119,33 @@ async def measure(port: int) -> dict[str, tuple[float, float]]:
         for _ in range(ROUNDS):
             for name, (call, calls) in clients.items():
                 seen[name].append(await timed(call, calls))
+        if seen_pool is not None:
+            seen_pool(pool)
     return {
         name: (statistics.median(rate for rate, _ in rounds), statistics.median(cpu for _, cpu in rounds))
         for name, rounds in seen.items()
     }
 
 
-async def main(emit: Callable[..., Any]) -> None:
-    """Emit rate and CPU per call of the pool beside both baselines."""
-    server = await asyncio.create_subprocess_exec(
+@asynccontextmanager
+async def server() -> AsyncIterator[int]:
+    """Run the server in a process of its own; yields its port."""
+    process = await asyncio.create_subprocess_exec(
         sys.executable, __file__, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
-    assert server.stdin is not None
-    assert server.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     try:
-        got = await measure(int(await server.stdout.readline()))
+        yield int(await process.stdout.readline())
     finally:
-        server.stdin.close()
-        await server.wait()
+        process.stdin.close()
+        await process.wait()
+
+
+async def main(emit: Callable[..., Any]) -> None:
+    """Emit rate and CPU per call of the pool beside both baselines."""
+    async with server() as port:
+        got = await measure(port)
     (raw_rate, raw_cpu), (rate, cpu), (solana_rate, solana_cpu) = got["raw"], got["pool"], got["solana"]
     emit("rpc-calls/s", rate, "calls/s", "higher", raw_rate, None)
     emit("rpc-calls/s against solana-py", rate, "calls/s", "higher", solana_rate, None)

@@ -91,7 +91,6 @@ class Batcher:
 
     def _hand_out(self, members: dict[int, tuple[bytes, asyncio.Future[Outcome | None]]], came: Post) -> None:
         answered = parse(came.raw)
-        now_ms = self._now_ms()
         if not isinstance(answered, list):
             if came.status in (200, 400, 405, 413, 422, 501) and _is_refusal(answered):
                 self.refused = True
@@ -99,7 +98,7 @@ class Batcher:
                     _tell(answer, None)
                 return
             for request_id, (_, answer) in members.items():
-                _tell(answer, read(answered, came, provider=self._name, request_id=request_id, now_ms=now_ms))
+                _tell(answer, read(answered, came, provider=self._name, request_id=request_id, now_ms=self._now_ms))
             return
         by_id = {item["id"]: item for item in answered if isinstance(item, dict) and isinstance(item.get("id"), int)}
         for request_id, (_, answer) in members.items():
@@ -107,7 +106,7 @@ class Batcher:
             if item is None:
                 _tell(answer, fault(self._name, "the batch holds no answer to this question"))
             else:
-                _tell(answer, read(item, came, provider=self._name, request_id=request_id, now_ms=now_ms))
+                _tell(answer, read(item, came, provider=self._name, request_id=request_id, now_ms=self._now_ms))
 
 
 def _is_refusal(answered: Any) -> bool:

@@ -62,6 +62,7 @@ class Dispatch:
         self._queue_s = settings.queue.deadline_ms / 1000
         self._lobby_s = settings.queue.reject_fast_ms / 1000
         self._slot_s = slot_s
+        self._request_s = settings.request_timeout_s
         self._max_lag = settings.health.max_lag_slots
         health = settings.health
         self._fresh_s = health.interval_s + health.jitter_s + health.probe_timeout_s
@@ -81,8 +82,8 @@ class Dispatch:
 
     def rank(self, endpoint: Endpoint, now_s: float) -> tuple[bool, bool, int]:
         """Return its place in the order of asking: sound before suspect before lagging, then by priority."""
-        ill = endpoint.health.trouble(now_s=now_s, max_lag=self._max_lag, fresh_s=self._fresh_s)
-        return bool(ill), endpoint.suspect_until_s > now_s, endpoint.priority
+        ill = endpoint.health.ill(now_s=now_s, max_lag=self._max_lag, fresh_s=self._fresh_s)
+        return ill, endpoint.suspect_until_s > now_s, endpoint.priority
 
     def candidates(
         self, now_s: float, *, provider: str | None = None, exclude: Collection[str] = (), insist: bool = False
@@ -99,6 +100,8 @@ class Dispatch:
         ]
         if len(usable) > 1:
             usable.sort(key=lambda e: (*self.rank(e, now_s), e.score.cost(e.permits.in_use), e.place))
+            if insist:
+                usable.sort(key=lambda e: not e.breaker.allows(now_s))  # open breakers come last
         return usable
 
     def least_bad(self, now_s: float, exclude: Collection[str] = ()) -> tuple[Endpoint, str]:
@@ -119,20 +122,18 @@ class Dispatch:
         """Return the first step of a call."""
         self.retries.call()
         self.hedges.call()
-        return self._next(errand, now_s)
+        return self._next(errand, now_s, fresh=True)
 
     def advance(self, errand: Errand, lease: Lease, outcome: Result | Verdict, now_s: float) -> Step:
         """Return what to do after `lease` was settled with `outcome`."""
         if type(outcome) is Result:
             return RpcAnswer(outcome.value, lease.endpoint.name, outcome.context_slot, lease.degraded)
         assert isinstance(outcome, Verdict)
-        errand.error = worse(errand.error, outcome.error)
         if outcome.row.next is Next.SURFACE:
             return outcome.error
-        errand.wait_for_data |= outcome.row.next is Next.ELSEWHERE_THEN_WAIT
         if errand.todo and outcome.row.next in (Next.BLAME, Next.COOL) and not self.retries.spend(now_s):
             self.counts["refused: retry budget"] += 1
-            return errand.error
+            return errand.error or outcome.error
         return self._next(errand, now_s)
 
     def resume(self, errand: Errand, now_s: float) -> Step:
@@ -170,14 +171,18 @@ class Dispatch:
         self.counts["hedges"] += 1
         return self._grant(errand, ready, now_s)
 
-    def _next(self, errand: Errand, now_s: float) -> Step:
-        todo = [e for e in errand.todo if e.usable(now_s) or (errand.insist and not e.resting(now_s))]
+    def _next(self, errand: Errand, now_s: float, *, fresh: bool = False) -> Step:
+        """Return the next step; `fresh`: who is to be asked was chosen just now."""
+        todo = errand.todo
+        if not fresh:
+            todo = [e for e in todo if e.usable(now_s) or (errand.insist and not e.resting(now_s))]
         if not todo:
             return self._round_is_over(errand, now_s)
         errand.todo = todo
-        todo = [e for e in todo if now_s + self._shortest(e) <= errand.deadline_s]
-        if not todo:
-            return errand.error or RpcDeadline("the deadline leaves no time to ask")
+        if errand.deadline_s - now_s < self._request_s:  # with more left than that any request can end in time
+            todo = [e for e in todo if now_s + self._shortest(e) <= errand.deadline_s]
+            if not todo:
+                return errand.error or RpcDeadline("the deadline leaves no time to ask")
         if self._queue:
             self.pump(now_s)  # tokens may have come since: those who wait go first
         lease = self._grant(errand, todo, now_s)
@@ -215,8 +220,8 @@ class Dispatch:
         errand.todo.remove(endpoint)
         return Lease(endpoint, now_s, endpoint.breaker.start(now_s), self.trouble(endpoint, now_s))
 
-    def settle(self, lease: Lease, outcome: Result | Verdict, now_s: float) -> None:
-        """Take a lease back and remember what came of it."""
+    def settle(self, lease: Lease, outcome: Result | Verdict, now_s: float, errand: Errand) -> None:
+        """Take a lease back and remember what came of it, for the endpoint and for the errand."""
         endpoint = lease.endpoint
         if type(outcome) is Result:
             endpoint.outcomes["ok"] += 1
@@ -227,12 +232,16 @@ class Dispatch:
             assert isinstance(outcome, Verdict)
             endpoint.outcomes[outcome.row.name] += 1
             self.note(endpoint, outcome, now_s, trial=lease.trial)
+            errand.error = worse(errand.error, outcome.error)
+            errand.wait_for_data |= outcome.row.next is Next.ELSEWHERE_THEN_WAIT
         self._close(lease)
         if self._queue:
             self.pump(now_s)
 
     def drop(self, lease: Lease, now_s: float) -> None:
-        """Take a lease back whose request was cancelled: nobody knows what would have come of it."""
+        """Take a lease back, if it is still out, whose request was cancelled: nobody knows what would have come of it."""
+        if lease.closed:
+            return
         lease.endpoint.outcomes["cancelled"] += 1
         self._close(lease)
         if self._queue:
@@ -241,6 +250,8 @@ class Dispatch:
     def lost(self, lease: Lease, now_s: float) -> None:
         """Note that another endpoint answered while this one was silent."""
         self.counts["hedges won"] += 1
+        if lease.trial:
+            lease.endpoint.breaker.failed(now_s, trial=True)
         if lease.endpoint.lost_race(now_s):
             self.doubted(lease.endpoint)
 
@@ -263,7 +274,7 @@ class Dispatch:
     def _close(self, lease: Lease) -> None:
         if lease.closed:
             return
-        lease.closed = True
+        lease.closed = True  # exactly once: a race's loser may be dropped by its own end and by the race's
         lease.endpoint.permits.give_back()
         self.permits.give_back()
         if lease.trial:

@@ -44,15 +44,19 @@ class Health:
         self.complaint = ""
         return not self.stalled
 
+    def ill(self, *, now_s: float, max_lag: int, fresh_s: float) -> bool:
+        """Return whether anything speaks against asking it; observations count for `fresh_s`."""
+        return self.stalled or self.complaint != "" or (self.lag > max_lag and now_s - self.slot_at_s <= fresh_s)
+
     def trouble(self, *, now_s: float, max_lag: int, fresh_s: float) -> str:
-        """Return what speaks against asking it, empty if nothing does; observations count for `fresh_s`."""
+        """Return what speaks against asking it, empty if nothing does; see `ill`."""
+        if not self.ill(now_s=now_s, max_lag=max_lag, fresh_s=fresh_s):
+            return ""
         if self.complaint:
             return self.complaint
-        if self.lag > max_lag and now_s - self.slot_at_s <= fresh_s:
-            return f"{self.lag} slots behind the best node"
         if self.stalled:
             return f"its slot stands still at {self.processed}"
-        return ""
+        return f"{self.lag} slots behind the best node"
 
 
 class Tip:

@@ -1,8 +1,8 @@
 """
 Ask one of several providers, and another when that one cannot answer.
 
-The state is the dispatch's (`rpc.dispatch`): its synchronous methods change it and return the step that is left to do.
-This module does the steps: it sends, waits, pauses, hedges; everything that awaits is here or in what it calls.
+The state is the dispatch's (`rpc.dispatch`): its synchronous methods change it and return the step that is left to do;
+`rpc.asking` does these steps. This module is what the rest of the engine sees.
 """
 
 from __future__ import annotations
@@ -18,21 +18,19 @@ import orjson
 from yarl import URL
 
 from tradingbot_engine.clock import Clock
+from tradingbot_engine.rpc.asking import Asker
 from tradingbot_engine.rpc.breaker import Breaker, BreakerState
 from tradingbot_engine.rpc.chain import GENESIS, ChainCheck
 from tradingbot_engine.rpc.dispatch import Dispatch
 from tradingbot_engine.rpc.endpoint import Choice, Endpoint, EndpointStatus
-from tradingbot_engine.rpc.errand import Errand, Lease, Pause, RpcAnswer, Wait
-from tradingbot_engine.rpc.errors import RpcError, RpcUnavailable, Verdict
-from tradingbot_engine.rpc.events import BreakerMoved, OnEvent, PoolStats, Requested
+from tradingbot_engine.rpc.errand import RpcAnswer
+from tradingbot_engine.rpc.errors import RpcUnavailable
+from tradingbot_engine.rpc.events import BreakerMoved, OnEvent, PoolStats
 from tradingbot_engine.rpc.flights import Flights
 from tradingbot_engine.rpc.limiter import TokenBucket
 from tradingbot_engine.rpc.permits import Permits
-from tradingbot_engine.rpc.race import Race
-from tradingbot_engine.rpc.score import Latencies
 from tradingbot_engine.rpc.transport import MalformedAnswer, Question, Transport
 from tradingbot_engine.rpc.watch import HealthWatch
-from tradingbot_engine.rpc.wire import Result
 from tradingbot_engine.settings.rpc import EndpointSettings, RpcSettings
 
 __all__ = ["Choice", "EndpointStatus", "MalformedAnswer", "RpcAnswer", "RpcPool"]
@@ -41,10 +39,6 @@ T = TypeVar("T")
 
 SLOT_S = 0.4
 """One slot's delay before nodes that lacked the data are asked again."""
-SHORTEST_HEDGE_S = 0.005
-"""No hedge is sent sooner, however fast the nodes are: the event loop itself may be late by as much."""
-LONGEST_TIMER_S = 1.0
-"""Who waits for tokens is looked after at least this often."""
 
 
 class RpcPool:
@@ -91,25 +85,25 @@ class RpcPool:
             e.name: firsts.setdefault((e.url.host, e.url.port, e.url.path.rstrip("/")), e.name) for e in self._endpoints
         }
         self._dispatch = Dispatch(self._endpoints, settings, slot_s=slot_s)
-        self._transport = Transport(settings, self._endpoints, clock=clock, session=session)
+        self._transport = Transport(settings, self._endpoints, clock=clock, session=session, on_event=on_event)
         genesis = Question(GENESIS, b"[]")
-        self._chain = ChainCheck(self._endpoints, lambda e: self._request(e, genesis, settings.request_timeout_s))
+        self._chain = ChainCheck(
+            self._endpoints, lambda e: self._transport.ask(e, genesis, left_s=settings.request_timeout_s)
+        )
+        self._asker = Asker(
+            settings, dispatch=self._dispatch, transport=self._transport, chain=self._chain, clock=clock
+        )
         self._watch = HealthWatch(
             self._dispatch,
             settings=settings.health,
-            ask=lambda e, question: self._request(e, question, settings.health.probe_timeout_s),
-            unfit=self._unfit,
+            transport=self._transport,
+            chain=self._chain,
             clock=clock,
             random=random or Random(),
             on_event=on_event,
         )
         self._dispatch.doubted = self._watch.doubt
         self._flights = Flights()
-        self._latencies: dict[str, Latencies] = {}
-        self._longest_hedge_s = min(settings.hedging.delay_ms / 1000, settings.request_timeout_s / 2)
-        self._deadline_s = max(settings.call_deadline_s, settings.request_timeout_s)
-        self._timer: asyncio.TimerHandle | None = None
-        self._unheard: set[asyncio.Task[Any]] = set()
         self._closed = False
 
     def _endpoint(self, place: int, settings: EndpointSettings) -> Endpoint:
@@ -139,14 +133,9 @@ class RpcPool:
     async def close(self) -> None:
         """End the watch and let go of the connections; a session that was given from outside stays open."""
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
         await self._watch.close()
         await self._chain.close()
-        unheard = list(self._unheard)
-        for task in unheard:
-            task.cancel()
-        await asyncio.gather(*unheard, return_exceptions=True)
+        await self._asker.close()
         await self._transport.close()
 
     # --- what it knows
@@ -318,146 +307,12 @@ class RpcPool:
         question = Question(method, orjson.dumps(list(params)), decode, timeout_s)
         alone = provider is not None or exclude or timeout_s is not None or deadline_s is not None or insist
         if alone or decode is None or not question.kind.shared or not self._settings.single_flight:
-            return await self._errand(question, provider, exclude, deadline_s, insist)
+            return await self._asker.ask(question, provider, exclude, deadline_s, insist)
         # What is shared must be immutable, as decoded answers are, and decoded in the same way.
         return await self._flights.join(
-            (method, question.params, decode), partial(self._errand, question, None, (), None, False)
+            (method, question.params, decode), partial(self._asker.ask, question, None, (), None, False)
         )
-
-    async def _errand(
-        self,
-        question: Question,
-        provider: str | None,
-        exclude: Collection[str],
-        deadline_s: float | None,
-        insist: bool,
-    ) -> RpcAnswer[Any]:
-        now = self._clock.monotonic_s()
-        dispatch = self._dispatch
-        todo = dispatch.candidates(now, provider=provider, exclude=exclude, insist=insist)
-        until_s = deadline_s if deadline_s is not None else now + max(self._deadline_s, question.timeout_s or 0.0)
-        errand = Errand(todo, tuple(todo), until_s, pinned=provider is not None, insist=insist)
-        step = dispatch.begin(errand, now)
-        try:
-            while True:
-                if isinstance(step, Lease):
-                    lease, outcome = await self._send(errand, step, question)
-                    step = dispatch.advance(errand, lease, outcome, self._clock.monotonic_s())
-                elif isinstance(step, RpcAnswer):
-                    return step
-                elif isinstance(step, RpcError):
-                    raise step
-                else:
-                    if isinstance(step, Wait):
-                        await self._wait(errand, step)
-                    else:
-                        assert isinstance(step, Pause)
-                        await self._clock.sleep(step.seconds)
-                    step = dispatch.resume(errand, self._clock.monotonic_s())
-        finally:
-            dispatch.abandon(errand, self._clock.monotonic_s())
-
-    async def _send(self, errand: Errand, lease: Lease, question: Question) -> tuple[Lease, Result | Verdict]:
-        """Use a lease, with hedges beside it where the method allows; return the outcome that counts, and whose it is."""
-        if not (errand.todo and not errand.pinned and question.kind.hedged and self._settings.hedging.enabled):
-            return await self._use(errand, lease, question)
-        extras = 0
-
-        def another() -> Any:
-            nonlocal extras
-            if extras >= self._settings.hedging.max_extra:
-                return None
-            extra = self._dispatch.hedge(errand, self._clock.monotonic_s())
-            extras += 1
-            return None if extra is None else self._use(errand, extra, question)
-
-        race = Race(delay_s=self._hedge_delay_s(question.method), another=another, good=_is_good)
-        (used, outcome), silent = await race.run(
-            self._use(errand, lease, question),
-            let_run=None if self._settings.hedging.abort_on_primary_success else self._let_run,
-        )
-        if silent:
-            self._dispatch.lost(lease, self._clock.monotonic_s())
-        return used, outcome
-
-    def _hedge_delay_s(self, method: str) -> float:
-        seen = self._latencies.get(method)
-        p95_s = None if seen is None else seen.p95_s
-        return self._longest_hedge_s if p95_s is None else min(self._longest_hedge_s, max(SHORTEST_HEDGE_S, p95_s))
-
-    async def _use(self, errand: Errand, lease: Lease, question: Question) -> tuple[Lease, Result | Verdict]:
-        """Send one request and give its lease back, whatever happens."""
-        endpoint = lease.endpoint
-        try:
-            outcome: Result | Verdict | None = None
-            if self._chain.needed(endpoint, question.method):
-                outcome = await self._chain.unfit(endpoint)
-            if outcome is None:
-                outcome = await self._request(endpoint, question, errand.deadline_s - lease.began_s)
-        except BaseException:
-            self._dispatch.drop(lease, self._clock.monotonic_s())
-            raise
-        now = self._clock.monotonic_s()
-        self._dispatch.settle(lease, outcome, now)
-        if type(outcome) is Result and question.kind.hedged:
-            seen = self._latencies.get(question.method)
-            if seen is None:
-                seen = self._latencies[question.method] = Latencies()
-            seen.add(now - lease.began_s)
-        return lease, outcome
-
-    async def _request(self, endpoint: Endpoint, question: Question, left_s: float) -> Result | Verdict:
-        if self._on_event is None:
-            return await self._transport.ask(endpoint, question, left_s=left_s)
-        began = self._clock.monotonic_s()
-        outcome = await self._transport.ask(endpoint, question, left_s=left_s)
-        said = "ok" if isinstance(outcome, Result) else outcome.row.name
-        self._on_event(Requested(endpoint.name, question.method, said, self._clock.monotonic_s() - began))
-        return outcome
-
-    async def _unfit(self, endpoint: Endpoint) -> Verdict | None:
-        return await self._chain.unfit(endpoint) if self._chain.needed(endpoint, "getHealth") else None
-
-    # --- waiting
-    async def _wait(self, errand: Errand, wait: Wait) -> None:
-        """Return when the errand was granted its turn, woken without one, or may have waited long enough."""
-        loop = asyncio.get_running_loop()
-        turn: asyncio.Future[None] = loop.create_future()
-        errand.wake = partial(_wake, turn)
-        self._arm()
-        late = loop.call_later(max(0.0, wait.until_s - self._clock.monotonic_s()), _wake, turn)
-        try:
-            await turn
-        finally:
-            late.cancel()
-            errand.wake = None
-
-    def _arm(self) -> None:
-        """See to it that tokens which come with time are handed out."""
-        if self._timer is None:
-            wait_s = self._dispatch.next_token_s(self._clock.monotonic_s())
-            if wait_s is not None:
-                delay_s = min(max(wait_s, 0.001), LONGEST_TIMER_S)
-                self._timer = asyncio.get_running_loop().call_later(delay_s, self._tick)
-
-    def _tick(self) -> None:
-        self._timer = None
-        self._dispatch.pump(self._clock.monotonic_s())
-        self._arm()
-
-    def _let_run(self, task: asyncio.Task[Any]) -> None:
-        self._unheard.add(task)
-        task.add_done_callback(self._unheard.discard)
 
     def _breaker_moved(self, name: str, before: BreakerState, after: BreakerState) -> None:
         if self._on_event is not None:
             self._on_event(BreakerMoved(name, before, after))
-
-
-def _is_good(outcome: tuple[Lease, Result | Verdict]) -> bool:
-    return type(outcome[1]) is Result
-
-
-def _wake(turn: asyncio.Future[None]) -> None:
-    if not turn.done():
-        turn.set_result(None)

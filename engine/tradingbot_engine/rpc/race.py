@@ -14,10 +14,11 @@ class Race(Generic[T]):
     Run `first`; every `delay_s` that nobody has a good answer, start what `another()` returns (None: nothing).
 
     When `run` returns or raises, none of its tasks is left, except that with `let_run` the extras that lost to `first`
-    are handed to it instead of being cancelled. `first` runs in the caller's own task: the common case costs no task.
+    are handed to it instead of being cancelled. `first` runs in the caller's own task, so that the common case costs no
+    task; it is ended as `asyncio.timeout` ends what it holds: by a cancel that is taken back.
     """
 
-    __slots__ = ("_another", "_delay_s", "_extras", "_good", "_loop", "_scope", "_timer", "_winner")
+    __slots__ = ("_another", "_cancelling", "_delay_s", "_extras", "_good", "_loop", "_task", "_timer", "_winner")
 
     def __init__(
         self, *, delay_s: float, another: Callable[[], Coroutine[Any, Any, T] | None], good: Callable[[T], bool]
@@ -26,66 +27,82 @@ class Race(Generic[T]):
         self._loop = asyncio.get_running_loop()
         self._extras: list[asyncio.Task[T]] = []
         self._winner: asyncio.Task[T] | None = None
-        self._scope: asyncio.Timeout | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[Any] | None = None
+        """Who runs `first`, as long as it does."""
+        self._cancelling = 0
 
     async def run(
         self, first: Coroutine[Any, Any, T], *, let_run: Callable[[asyncio.Task[T]], None] | None = None
     ) -> tuple[T, bool]:
         """Return the outcome, and whether `first` was still silent when another one answered."""
         self._timer = self._loop.call_later(self._delay_s, self._late)
-        keep = False
+        task = self._task = asyncio.current_task()
+        assert task is not None
+        self._cancelling = task.cancelling()
         try:
-            try:
-                async with asyncio.timeout(None) as self._scope:
-                    outcome = await first
-            except TimeoutError:
-                if self._winner is None:
-                    raise
-                return self._winner.result(), True
-            finally:
-                self._scope = None
-                self._timer.cancel()
-            if self._extras:
-                if not self._good(outcome):
-                    outcome = await self._best_extra(outcome)
-                else:
-                    keep = let_run is not None
+            outcome = await first
+        except asyncio.CancelledError:
+            self._task = None
+            winner = self._winner
+            ours = winner is not None and task.uncancel() <= self._cancelling
+            await self._end_extras(None)
+            if winner is None or not ours:
+                raise  # somebody else wants us to end
+            return winner.result(), True
+        except BaseException:
+            self._task = None
+            if self._winner is not None:
+                task.uncancel()
+            await self._end_extras(None)
+            raise
+        finally:
+            self._timer.cancel()
+        self._task = None
+        if self._winner is not None:
+            task.uncancel()  # it was to be ended, and ended by itself
+        if not self._extras:
+            return outcome, False
+        keep = None
+        try:
+            if self._good(outcome):
+                keep = let_run
+            else:
+                outcome = await self._best_extra(outcome)
             return outcome, False
         finally:
-            if self._extras:
-                await self._end_extras(let_run if keep else None)
+            await self._end_extras(keep)
 
     def _late(self) -> None:
         coroutine = self._another()
         if coroutine is None:
             return
-        task = self._loop.create_task(coroutine, name="rpc: hedge")
-        self._extras.append(task)
-        task.add_done_callback(self._extra_is_done)
+        extra = self._loop.create_task(coroutine, name="rpc: hedge")
+        self._extras.append(extra)
+        extra.add_done_callback(self._extra_is_done)
         self._timer = self._loop.call_later(self._delay_s, self._late)
 
-    def _extra_is_done(self, task: asyncio.Task[T]) -> None:
-        if self._scope is None or self._winner is not None or task.cancelled() or task.exception() is not None:
+    def _extra_is_done(self, extra: asyncio.Task[T]) -> None:
+        if self._task is None or self._winner is not None or extra.cancelled() or extra.exception() is not None:
             return
-        if self._good(task.result()):
-            self._winner = task
-            self._scope.reschedule(self._loop.time())  # ends `first` at its next await
+        if self._good(extra.result()):
+            self._winner = extra
+            self._timer.cancel()
+            self._task.cancel()
 
     async def _best_extra(self, outcome: T) -> T:
         """Wait for the extras now that `first` has failed; return the first good outcome, else the last one."""
-        for task in asyncio.as_completed(self._extras):
-            outcome = await task
+        for extra in asyncio.as_completed(self._extras):
+            outcome = await extra
             if self._good(outcome):
                 break
         return outcome
 
     async def _end_extras(self, let_run: Callable[[asyncio.Task[T]], None] | None) -> None:
-        left = [task for task in self._extras if not task.done()]
-        for task in left:
+        left = [extra for extra in self._extras if not extra.done()]
+        for extra in left:
             if let_run is not None:
-                let_run(task)
+                let_run(extra)
             else:
-                task.cancel()
+                extra.cancel()
         if left and let_run is None:
             await asyncio.wait(left)

@@ -15,6 +15,7 @@ from tradingbot_engine.clock import Clock
 from tradingbot_engine.rpc.batch import Batcher
 from tradingbot_engine.rpc.endpoint import Endpoint
 from tradingbot_engine.rpc.errors import TIMEOUT, Verdict
+from tradingbot_engine.rpc.events import OnEvent, Requested
 from tradingbot_engine.rpc.kinds import KINDS, OTHER, Kind
 from tradingbot_engine.rpc.wire import Post, Result, encode, fault, new_session, parse, post, read
 from tradingbot_engine.settings.rpc import RpcSettings
@@ -33,11 +34,11 @@ class Question:
     decode: Callable[[Any], Any] | None = None
     timeout_s: float | None = None
     """Per request, instead of the pool's own."""
+    kind: Kind = OTHER
+    """What may be done with it."""
 
-    @property
-    def kind(self) -> Kind:
-        """What may be done with it."""
-        return KINDS.get(self.method, OTHER)
+    def __post_init__(self) -> None:
+        self.kind = KINDS.get(self.method, OTHER)
 
 
 class Transport:
@@ -50,8 +51,9 @@ class Transport:
         *,
         clock: Clock,
         session: aiohttp.ClientSession | None = None,
+        on_event: OnEvent | None = None,
     ) -> None:
-        self._settings, self._clock = settings, clock
+        self._settings, self._clock, self._on_event = settings, clock, on_event
         self._session, self._owns_session = session, session is None
         self._timeout_s = settings.request_timeout_s
         self._timeout = aiohttp.ClientTimeout(total=self._timeout_s)
@@ -72,6 +74,7 @@ class Transport:
 
     async def ask(self, endpoint: Endpoint, question: Question, *, left_s: float) -> Result | Verdict:
         """Return what one request came to; `left_s` is what the call's deadline leaves for it."""
+        began_s = self._clock.monotonic_s() if self._on_event is not None else 0.0
         limit_s = self._timeout_s if question.timeout_s is None else question.timeout_s
         timeout = self._timeout if limit_s == self._timeout_s else None
         if left_s < limit_s:
@@ -83,19 +86,29 @@ class Transport:
         if batcher is not None and not batcher.refused:
             outcome = await self._in_batch(batcher, request_id, body, endpoint.name, limit_s)
         if outcome is None:
-            came = await self._post(endpoint, body, timeout or aiohttp.ClientTimeout(total=limit_s))
+            came = await post(
+                self._open_session(),
+                endpoint.url,
+                body,
+                provider=endpoint.name,
+                timeout=timeout or aiohttp.ClientTimeout(total=limit_s),
+                max_answer_bytes=self._max_bytes,
+            )
             if type(came) is Post:
                 outcome = read(
-                    parse(came.raw), came, provider=endpoint.name, request_id=request_id, now_ms=self._clock.now_ms()
+                    parse(came.raw), came, provider=endpoint.name, request_id=request_id, now_ms=self._clock.now_ms
                 )
             else:
                 assert isinstance(came, Verdict)
                 outcome = came
         if question.decode is not None and type(outcome) is Result:
             try:
-                return Result(question.decode(outcome.value), outcome.context_slot)
+                outcome = Result(question.decode(outcome.value), outcome.context_slot)
             except (MalformedAnswer, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-                return fault(endpoint.name, f"malformed answer to {question.method} ({type(error).__name__})")
+                outcome = fault(endpoint.name, f"malformed answer to {question.method} ({type(error).__name__})")
+        if self._on_event is not None:
+            said = "ok" if isinstance(outcome, Result) else outcome.row.name
+            self._on_event(Requested(endpoint.name, question.method, said, self._clock.monotonic_s() - began_s))
         return outcome
 
     async def _in_batch(
@@ -108,19 +121,17 @@ class Transport:
             return Verdict(TIMEOUT, TIMEOUT.error(f"{TIMEOUT.name}: no answer in time", provider=name))
 
     async def _post_batch(self, endpoint: Endpoint, body: bytes) -> Post | Verdict:
-        return await self._post(endpoint, body, self._timeout)
-
-    async def _post(self, endpoint: Endpoint, body: bytes, timeout: aiohttp.ClientTimeout) -> Post | Verdict:
-        if self._session is None:
-            keep = self._settings.keep_alive
-            self._session = new_session(keep_alive=keep.enabled, idle_timeout_s=keep.idle_timeout_s)
-        if self._session.closed:
-            return fault(endpoint.name, "the pool is closed")
         return await post(
-            self._session,
+            self._open_session(),
             endpoint.url,
             body,
             provider=endpoint.name,
-            timeout=timeout,
+            timeout=self._timeout,
             max_answer_bytes=self._max_bytes,
         )
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            keep = self._settings.keep_alive
+            self._session = new_session(keep_alive=keep.enabled, idle_timeout_s=keep.idle_timeout_s)
+        return self._session

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from random import Random
 
 from tradingbot_engine.clock import Clock
+from tradingbot_engine.rpc.chain import ChainCheck
 from tradingbot_engine.rpc.dispatch import Dispatch
 from tradingbot_engine.rpc.endpoint import Endpoint
 from tradingbot_engine.rpc.errors import MethodUnsupported, NodeBehind, Verdict
 from tradingbot_engine.rpc.events import HealthSeen, OnEvent
-from tradingbot_engine.rpc.transport import Question
+from tradingbot_engine.rpc.transport import Question, Transport
 from tradingbot_engine.rpc.wire import Result, fault, is_count
 from tradingbot_engine.settings.rpc import HealthSettings
-
-Ask = Callable[[Endpoint, Question], Awaitable[Result | Verdict]]
 
 QUESTIONS = (
     ("getHealth", b"[]"),
@@ -37,13 +36,13 @@ class HealthWatch:
         dispatch: Dispatch,
         *,
         settings: HealthSettings,
-        ask: Ask,
-        unfit: Callable[[Endpoint], Awaitable[Verdict | None]],
+        transport: Transport,
+        chain: ChainCheck,
         clock: Clock,
         random: Random,
         on_event: OnEvent | None,
     ) -> None:
-        self._dispatch, self._settings, self._ask, self._unfit = dispatch, settings, ask, unfit
+        self._dispatch, self._settings, self._transport, self._chain = dispatch, settings, transport, chain
         self._clock, self._random, self._on_event = clock, random, on_event
         self._questions = [Question(m, params, timeout_s=settings.probe_timeout_s) for m, params in QUESTIONS]
         self._tasks: set[asyncio.Task[None]] = set()
@@ -83,10 +82,13 @@ class HealthWatch:
             await self.probe(endpoint)
 
     async def _look(self, endpoint: Endpoint) -> str:
-        unfit = await self._unfit(endpoint)
-        if unfit is not None:
-            return self._failed(endpoint, unfit)
-        said, *stands = await asyncio.gather(*(self._ask(endpoint, question) for question in self._questions))
+        if self._chain.needed(endpoint, QUESTIONS[0][0]):
+            unfit = await self._chain.unfit(endpoint)
+            if unfit is not None:
+                return self._failed(endpoint, unfit)
+        said, *stands = await asyncio.gather(
+            *(self._transport.ask(endpoint, q, left_s=self._settings.probe_timeout_s) for q in self._questions)
+        )
         slots = [a.value for a in stands if isinstance(a, Result) and is_count(a.value)]
         now_s = self._clock.monotonic_s()
         if slots:

@@ -2,7 +2,12 @@
 Subscriptions to a node over a websocket that survive the node.
 
 One connection at a time. When it drops, refuses, or goes silent, the next endpoint is connected and everything is
-subscribed anew; the reader is told, so that it can repair what it missed. There is no queue and no task of our own: the
+subscribed anew; the reader is told, so that it can repair what it missed.
+
+A validator answers nothing but subscriptions over its websocket: its genesis hash cannot be asked for there. But it can be
+asked about a transaction that is final on our chain (a witness): `signatureSubscribe` tells at once of one that its own
+bank holds, and never of one that it does not know. A transaction names a blockhash, so no other chain has it. Nothing of a
+connection is passed on before it has told of its witness. There is no queue and no task of our own: the
 reader's own iteration reads the socket, so a slow reader slows the node down (and is cut off by it), never the memory.
 """
 
@@ -12,7 +17,7 @@ import asyncio
 import itertools
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -21,11 +26,16 @@ import aiohttp
 import orjson
 
 from tradingbot_engine.clock import Clock
+from tradingbot_engine.errors import EngineError
 from tradingbot_engine.settings import EndpointSettings
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 CONNECT_TIMEOUT_S = 5.0
 ACKNOWLEDGE_TIMEOUT_S = 10.0
+WITNESS_TIMEOUT_S = 10.0
+"""How long a node may take to tell of a transaction that is final: it does so with the next slot at the latest."""
+WITNESS = "witness"
+"""Key of the subscription to it."""
 FIRST_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 5.0
 MESSAGES_PER_TURN = 64
@@ -43,7 +53,7 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A connection stands; nothing is subscribed yet."""
+    """A connection stands, to a node of our chain; nothing is subscribed yet."""
 
     provider: str
 
@@ -112,6 +122,9 @@ class NodeStream:
         pulse: Key of a subscription that always has something to say (slots): if it is silent for `silence_s`, the
             connection counts as dead although it stands.
         ping_s: Seconds between pings; None sends none.
+        witness: Returns the signature of a transaction that is final on our chain, not older than the status cache (300
+            slots); an EngineError where there is none to be had. Without it every node is believed.
+        witness_timeout_s: How long a node may take to tell of it.
     """
 
     def __init__(
@@ -122,10 +135,13 @@ class NodeStream:
         pulse: str,
         silence_s: float = 3.0,
         ping_s: float | None = None,
+        witness: Callable[[], Awaitable[str]] | None = None,
+        witness_timeout_s: float = WITNESS_TIMEOUT_S,
     ) -> None:
         self._endpoints = [_Endpoint(e.name, websocket_url(e)) for e in sorted(endpoints, key=lambda e: e.priority)]
         self._clock = clock
         self._pulse, self._silence_s, self._ping_s = pulse, silence_s, ping_s
+        self._witness, self._witness_timeout_s = witness, witness_timeout_s
         self._wanted: dict[str, Subscription] = {}
         self._unsent: deque[Subscription] = deque()
         self._drop_reason: str | None = None
@@ -183,8 +199,10 @@ class NodeStream:
             raise _Broken(f"cannot connect ({_name(error)})") from None
         try:
             self._drop_reason = None
-            yield Connected(endpoint.name)
             talk = _Talk(socket, ids=self._ids)
+            if self._witness is not None:
+                await self._prove(talk, self._witness)
+            yield Connected(endpoint.name)
             self._unsent = deque(self._wanted.values())
             pulse_due = self._clock.monotonic_s() + self._silence_s
             ping_due = self._clock.monotonic_s()
@@ -214,6 +232,19 @@ class NodeStream:
             raise _Broken(_name(error)) from None
         finally:
             await socket.close()
+
+    async def _prove(self, talk: _Talk, witness: Callable[[], Awaitable[str]]) -> None:
+        """Wait until the node tells of a transaction of our chain; raises `_Broken` if it does not."""
+        try:
+            async with asyncio.timeout(self._witness_timeout_s):
+                params = (await witness(), {"commitment": "confirmed"})
+                await talk.subscribe(Subscription(WITNESS, "signatureSubscribe", params), self._clock.monotonic_s())
+                while not any(isinstance(m, Notification) for m in await talk.listen(self._witness_timeout_s)):
+                    pass
+        except EngineError as error:
+            raise _Broken(f"no transaction to know the chain by ({_name(error)})") from None
+        except TimeoutError:
+            raise _Broken("it does not tell of a transaction that is final on our chain") from None
 
 
 class _Talk:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -68,7 +68,7 @@ async def post(
             answer.close()  # the rest of it is not worth reading to keep the connection
     except TimeoutError:
         return _timeout(provider)
-    except (aiohttp.ClientError, OSError, ValueError) as error:
+    except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:  # RuntimeError: the session was closed
         # Its text names host and port; the class alone says what happened.
         return fault(provider, type(error).__name__)
     return fault(provider, f"answer larger than {max_answer_bytes} bytes")
@@ -82,11 +82,11 @@ def parse(raw: bytes) -> Any:
         return None
 
 
-def read(answered: Any, came: Post, *, provider: str, request_id: int, now_ms: int) -> Result | Verdict:
+def read(answered: Any, came: Post, *, provider: str, request_id: int, now_ms: Callable[[], int]) -> Result | Verdict:
     """Return what one answer to the request `request_id` means."""
     if not isinstance(answered, dict):
         return classify(
-            provider=provider, status=came.status, error=None, headers=came.headers, now_unix_s=now_ms / 1000
+            provider=provider, status=came.status, error=None, headers=came.headers, now_unix_s=now_ms() / 1000
         )
     complaint = answered.get("error")
     if complaint is None and "result" not in answered and "code" in answered and "message" in answered:
@@ -95,7 +95,7 @@ def read(answered: Any, came: Post, *, provider: str, request_id: int, now_ms: i
         # Gateways answer for the node with a null or missing id: a complaint needs no matching id, a result does.
         shaped = complaint if isinstance(complaint, dict) else None
         return classify(
-            provider=provider, status=came.status, error=shaped, headers=came.headers, now_unix_s=now_ms / 1000
+            provider=provider, status=came.status, error=shaped, headers=came.headers, now_unix_s=now_ms() / 1000
         )
     if answered.get("id") != request_id or "result" not in answered:
         return fault(provider, "the answer is to another question")
