@@ -93,12 +93,12 @@ class Cable:
     def __init__(self) -> None:
         self.is_cut = self.is_dead = False
         self.url = ""
-        self._port = 0
+        self.port = 0
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
 
     async def lay(self, websocket_url: str) -> Cable:
-        self._port = int(websocket_url.rpartition(":")[2])
+        self.port = int(websocket_url.rpartition(":")[2])
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.url = f"ws://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
@@ -121,7 +121,7 @@ class Cable:
         if self.is_cut:
             writer.transport.abort()
             return
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.port)
         self._writers |= {writer, far_writer}
         try:
             await asyncio.gather(self._carry(reader, far_writer), self._carry(far_reader, writer))
@@ -345,6 +345,114 @@ async def test_a_node_far_behind_is_left_for_one_that_is_not(world):
         assert await listener.until(
             lambda: world.cluster.bank.slot - listener.feed.health().slot < 64, "the newest slots"
         )
+
+
+async def agreed(world, listener) -> None:
+    """The traders rest; what the feed knows of every pool is what the chain holds."""
+    world.market.trading = False
+
+    def agrees() -> bool:
+        tokens = listener.feed.health().tokens
+        known = {mint: (view.base_reserve, view.quote_reserve) for mint, view in tokens.items()}
+        return known == {mint: reserves(world.cluster.bank, world.pool(mint)) for mint in tokens}
+
+    assert await listener.until(agrees, "the chain's own reserves")
+    for mint in (BONK, WIF):
+        base, quote = reserves(world.cluster.bank, world.pool(mint))
+        decimals = {BONK: 5, WIF: 6}[mint]
+        assert listener.of(PriceTick, mint)[-1].price == pytest.approx(quote / base * 10.0 ** (decimals - 9))
+    await listener.fresh()
+
+
+async def test_no_event_is_lost_when_connections_are_killed_in_the_middle_of_the_stream(world):
+    """Six times, at any moment: each price that is told was the chain's at that slot, and the last one is the chain's now."""
+    seen: dict[tuple[str, int], tuple[int, int]] = {}
+
+    def remember(slot: int) -> None:
+        for mint in (BONK, WIF):
+            seen[mint, slot - 1] = reserves(world.cluster.bank, world.pool(mint), slot - 1)
+
+    world.cluster.bank.on_slot(remember)
+    async with listening(world) as listener:
+        await listener.fresh()
+        for number in range(6):
+            await asyncio.sleep(0.11 + 0.07 * number)
+            for cable in world.cables:
+                cable.cut()
+            await asyncio.sleep(0.05)
+            for cable in world.cables:
+                cable.mend()
+        reconnects = listener.feed.health().counts["reconnects"]
+        await agreed(world, listener)
+    assert reconnects >= 6
+    known = [t for t in listener.of(PriceTick) if (t.mint, t.slot) in seen]
+    assert len(known) >= 12
+    assert all(seen[t.mint, t.slot][1] == t.quote_reserve for t in known)
+
+
+async def test_all_nodes_gone_is_told_and_their_return_brings_the_last_price(world):
+    """Stale while nobody answers, by websocket or by HTTP; afterwards the newest reserves and the minutes between."""
+    async with listening(world) as listener:
+        await listener.fresh()
+        refills = len(listener.of(HistoryLoaded, BONK))
+        world.cluster.faults.add(parse_fault({"kind": "down", "nodes": [0, 1]}))
+        for cable in world.cables:
+            cable.cut()
+        await listener.until(lambda: listener.told() == {BONK, WIF}, "stale")
+        last = listener.of(PriceTick, BONK)[-1]
+        await asyncio.sleep(1.5)
+        assert listener.of(PriceTick, BONK)[-1] == last
+        assert listener.told() == {BONK, WIF}
+        world.cluster.faults.clear()
+        for cable in world.cables:
+            cable.mend()
+        await listener.until(lambda: len(listener.of(HistoryLoaded, BONK)) > refills, "the missed minutes")
+        await agreed(world, listener)
+
+
+async def test_a_hung_node_is_left_and_no_event_is_lost(world):
+    """Its connections stand and say nothing, HTTP included: the other node tells what the pools hold."""
+    async with listening(world) as listener:
+        await listener.fresh()
+        first = listener.feed.health().endpoint
+        world.cluster.faults.add(parse_fault({"kind": "hang", "nodes": [int(first[-1])]}))
+        await listener.until(lambda: listener.told() == {BONK, WIF}, "stale")
+        await listener.until(lambda: listener.feed.health().endpoint not in ("", first), "the other node")
+        await agreed(world, listener)
+
+
+async def test_a_node_that_stays_on_a_dead_fork_is_left(world):
+    """Its slots grow and its pools are quiet: only what is final there shows that its chain is dead."""
+    async with listening(world) as listener:
+        await listener.fresh()
+        first = listener.feed.health().endpoint
+        world.cluster.faults.add(parse_fault({"kind": "dead_fork", "nodes": [int(first[-1])]}))
+        await listener.until(lambda: listener.feed.health().endpoint not in ("", first), "the other node")
+        await agreed(world, listener)
+
+
+async def test_a_websocket_of_another_chain_feeds_no_price(world):
+    """Same seed, same pools at the same addresses: it looks right in everything but the transactions that are on it."""
+    bank = world.cluster.bank
+    other = Cluster(nodes=1, slot_ms=SLOT_MS, speed=SPEED, seed=5, origin_ms=bank.clock.at_ms(bank.slot))
+    market = Market(other.bank, seed=5)
+    market.open()
+    other.bank.tick(bank.slot + 10 - other.bank.slot)  # a little ahead of ours
+    async with other:
+        cable = world.cables[0]
+        ours, cable.port = cable.port, int(other.nodes[0].websocket_url.rpartition(":")[2])
+        try:
+            async with listening(world, nodes=(0,)) as listener:
+                await asyncio.sleep(2)
+                assert listener.feed.health().endpoint == ""
+                assert not listener.of(ClockTick)
+                assert listener.told() == {BONK, WIF}
+            async with listening(world, nodes=(0, 1)) as listener:
+                await listener.until(lambda: listener.feed.health().endpoint == "node-1", "the node of our chain")
+                await agreed(world, listener)
+        finally:
+            cable.port = ours
+    market.close()
 
 
 async def test_history_is_the_providers_own_bars(world):

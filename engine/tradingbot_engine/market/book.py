@@ -76,6 +76,8 @@ class PoolBook:
         self._problems: dict[Mint, str] = {}
         self._slot: Slot | None = None
         """Newest slot of the present connection."""
+        self.root: Slot | None = None
+        """Newest finalized slot that the present connection told."""
         self._last_slot: Slot = 0
         self._clock_ms: UnixMs = 0
         self._endpoint = ""
@@ -144,7 +146,7 @@ class PoolBook:
                     if self._slot is not None:  # a node that tells no slots may be alive, its chain is not
                         self._staleness.proof(now_s)
                 case Connected(provider):
-                    self._endpoint, self._slot = provider, None
+                    self._endpoint, self._slot, self.root = provider, None, None
                 case Acknowledged(key):
                     self._acknowledged(key)
                 case Garbage(what):
@@ -205,6 +207,7 @@ class PoolBook:
         self._plausible(seen.slot)
         self._staleness.proof(now_s)
         last, self._slot, self._last_slot = self._slot, seen.slot, seen.slot
+        self.root = seen.root
         if last is None:
             self._fork(seen.slot, seen.slot)  # what is ahead of this node's newest slot is not of its chain
         elif seen.parent > last:

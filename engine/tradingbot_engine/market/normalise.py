@@ -36,10 +36,11 @@ class Malformed(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class SlotSeen:
-    """A `slotNotification`: a new slot, and the one that it was built on."""
+    """A `slotNotification`: a new slot, the one that it was built on, and the newest that is final (if it was told)."""
 
     slot: Slot
     parent: Slot
+    root: Slot | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ def slot_seen(result: Any) -> SlotSeen:
     slot, parent = _count(body.get("slot"), "slot"), _count(body.get("parent"), "parent")
     if parent >= slot:
         raise Malformed(f"slot {slot} on parent {parent}")
-    return SlotSeen(slot, parent)
+    root = body.get("root")  # not every provider passes it on
+    return SlotSeen(slot, parent, _count(root, "root") if root is not None else None)
 
 
 def vault_write(result: Any, mint: Mint) -> VaultWrite:

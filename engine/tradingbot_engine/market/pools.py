@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
+from functools import partial
 
 import aiohttp
 import structlog
@@ -31,6 +32,7 @@ from tradingbot_engine.market.port import Feed, FeedHealth
 from tradingbot_engine.market.provider import new_session
 from tradingbot_engine.market.tokens import QUOTE_DECIMALS, QUOTE_MINTS, read_accounts, resolve_tokens
 from tradingbot_engine.market.usd import UsdPoller
+from tradingbot_engine.market.witness import final_signature
 from tradingbot_engine.rpc.errors import NodeBehind
 from tradingbot_engine.rpc.pool import RpcPool
 from tradingbot_engine.rpc.websocket import Connected, Lost, NodeStream, Subscription
@@ -113,13 +115,21 @@ class PoolFeed:
             await self._clock.sleep(self._check_s)
 
     async def _leave_laggards(self) -> None:
-        """Give a node up that is far behind the others: it looks alive, and its prices are old."""
+        """
+        Give a node up that is far behind the others: it looks alive, and its prices are old.
+
+        So is one whose slots grow while nothing of them becomes final: it sits on a dead fork.
+        """
         while self._stream.alternatives:
             await self._clock.sleep(LAG_CHECK_S)
             await self._rpc.probe()
-            behind = max((e.slot for e in self._rpc.endpoints()), default=0) - self._book.slot
-            if self._book.connected and behind > LAG_SLOTS:
+            nodes, book = self._rpc.endpoints(), self._book
+            behind = max((e.slot for e in nodes), default=0) - book.slot
+            unfinal = max((e.finalized_slot for e in nodes), default=0) - book.root if book.root is not None else 0
+            if book.connected and behind > LAG_SLOTS:
                 self._stream.drop(f"{behind} slots behind the best node")
+            elif book.connected and unfinal > LAG_SLOTS:
+                self._stream.drop(f"its newest final slot is {unfinal} behind that of the best node")
 
     def _tell(self, emit: Callable[[MarketEvent], None], events: Iterable[MarketEvent]) -> None:
         for event in events:
@@ -283,7 +293,13 @@ def build_feed(settings: EngineSettings, rpc: RpcPool, clock: Clock, *, tokens: 
         discovery=Discovery(
             swap=swap, rpc=rpc, quote_mint=quote_mint, quote_decimals=quote_decimals, commitment=commitment
         ),
-        stream=NodeStream(settings.rpc.endpoints, clock=clock, pulse=SLOTS, ping_s=max(0.05, staleness_s / 3)),
+        stream=NodeStream(
+            settings.rpc.endpoints,
+            clock=clock,
+            pulse=SLOTS,
+            ping_s=max(0.05, staleness_s / 3),
+            witness=partial(final_signature, rpc),
+        ),
         rpc=rpc,
         clock=clock,
         history=HistoryClient(market.history_url, clock=clock) if market.history_url is not None else None,

@@ -9,6 +9,7 @@ from aiohttp import WSMsgType, web
 from pydantic import SecretStr
 
 from tradingbot_engine.clock import SystemClock
+from tradingbot_engine.rpc.errors import RpcTimeout
 from tradingbot_engine.rpc.websocket import (
     Acknowledged,
     Connected,
@@ -33,6 +34,8 @@ class Node:
         self.asked: list[str] = []
         self.refuse = False
         self.mute = False
+        self.knows: set[str] = set()
+        """Signatures of transactions that are on its chain."""
         self.url = ""
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
@@ -47,6 +50,8 @@ class Node:
             number = len(self.asked)
             reply = {"error": {"code": -32601, "message": "no"}} if self.refuse else {"result": number}
             await socket.send_str(orjson.dumps({"jsonrpc": "2.0", "id": body["id"], **reply}).decode())
+            if body["method"] == "signatureSubscribe" and body["params"][0] in self.knows:
+                await self.tell(number, {"context": {"slot": 7}, "value": {"err": None}})
         return socket
 
     async def tell(self, subscription: int, result: object) -> None:
@@ -73,12 +78,12 @@ async def serving(*nodes: Node):
             await runner.cleanup()
 
 
-def stream(*nodes: Node, silence_s: float = 5.0, ping_s: float | None = None) -> NodeStream:
+def stream(*nodes: Node, silence_s: float = 5.0, ping_s: float | None = None, **more) -> NodeStream:
     endpoints = [
         EndpointSettings(name=f"node-{i}", url=SecretStr("http://unused"), websocket_url=SecretStr(node.url))
         for i, node in enumerate(nodes)
     ]
-    return NodeStream(endpoints, clock=SystemClock(), pulse="slots", silence_s=silence_s, ping_s=ping_s)
+    return NodeStream(endpoints, clock=SystemClock(), pulse="slots", silence_s=silence_s, ping_s=ping_s, **more)
 
 
 @pytest.fixture(autouse=True)
@@ -219,3 +224,45 @@ def test_without_a_websocket_url_the_http_one_is_used():
     assert websocket_url(plain) == "wss://x/?key=k"
     own = EndpointSettings(name="a", url=SecretStr("https://x"), websocket_url=SecretStr("ws://y"))
     assert websocket_url(own) == "ws://y"
+
+
+async def test_nothing_is_believed_of_a_node_that_does_not_know_a_transaction_of_our_chain():
+    """It is asked for that alone, and left for one that tells of it; only then is anything subscribed."""
+    stranger, ours = Node(), Node()
+    stranger.knows, ours.knows = {"theirs"}, {"ours"}
+
+    async def witness() -> str:
+        return "ours"
+
+    async with serving(stranger, ours):
+        wanted = stream(stranger, ours, witness=witness, witness_timeout_s=0.2)
+        wanted.want([SLOTS])
+        async with aclosing(wanted.messages()) as messages:
+            lost, *found = [await anext(messages) for _ in range(3)]
+    assert isinstance(lost, Lost)
+    assert "on our chain" in lost.reason
+    assert found == [Connected("node-1"), Acknowledged("slots")]
+    assert stranger.asked == ["signatureSubscribe"]
+    assert ours.asked == ["signatureSubscribe", "slotSubscribe"]
+
+
+async def test_without_a_transaction_to_ask_about_no_node_is_believed():
+    """The witness comes from the other endpoints: while they do not answer, nothing proves the chain."""
+    node = Node()
+    answers = iter([RpcTimeout("nobody answers"), "ours"])
+    node.knows = {"ours"}
+
+    async def witness() -> str:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async with serving(node):
+        wanted = stream(node, witness=witness)
+        wanted.want([SLOTS])
+        async with aclosing(wanted.messages()) as messages:
+            lost = await anext(messages)
+            assert isinstance(lost, Lost)
+            assert "RpcTimeout" in lost.reason
+            assert await anext(messages) == Connected("node-0")
