@@ -40,7 +40,7 @@ from tradingbot_engine.settings import EngineSettings
 from tradingbot_engine.status import Before, StatusPage
 from tradingbot_engine.tally import Tally
 from tradingbot_engine.trades import Trades
-from tradingbot_engine.upkeep import BarKeeper, Marker, OutboxTeller, WalletWatch
+from tradingbot_engine.upkeep import BarKeeper, Marker, NodeWatch, OutboxTeller, WalletWatch
 from tradingbot_engine.warm import HISTORY_MS, HistoryFiller, kept_bars
 
 _log = structlog.get_logger(__name__)
@@ -83,6 +83,8 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
     ledger, clock, feed, tokens = outside.ledger, outside.clock, outside.feed, outside.tokens
     bot = await adopt(outside, settings)
     outside.rpc.expect_genesis(bot.genesis_hash)
+    nodes = NodeWatch(probe=outside.rpc.probe, endpoints=outside.rpc.endpoints, lifecycle=lifecycle)
+    await nodes.look()  # told before what may fail for want of them
     if not bot.paper:
         await compare_with_chain(ledger, outside.rpc, bot)
     owned = await take_shards(ledger, holder=outside.holder, clock=clock)
@@ -188,7 +190,16 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
         live=live,
         guard=guard,
         upkeep=_upkeep(
-            outside, settings, lifecycle, book=book, bars=bars, desk=desk, owned=owned, emit=emit, tally=tally
+            outside,
+            settings,
+            lifecycle,
+            book=book,
+            bars=bars,
+            desk=desk,
+            owned=owned,
+            emit=emit,
+            tally=tally,
+            watch_nodes=nodes.look,
         ),
     )
 
@@ -204,6 +215,7 @@ def _upkeep(
     owned: dict[int, Ownership],
     emit: Callable[[Event], None],
     tally: Tally,
+    watch_nodes: Callable[[], Awaitable[None]],
 ) -> Upkeep:
     ledger, bot = outside.ledger, book.bot
     marker = Marker(
@@ -226,7 +238,7 @@ def _upkeep(
     )
     history = HistoryFiller(feed=outside.feed, tokens=outside.tokens, bars=bars, emit=emit)
     every: Upkeep = (
-        ("nodes", 1.0, outside.rpc.probe),
+        ("nodes", 1.0, watch_nodes),
         ("book", 5.0, book.refresh),
         ("history", 0.5, history.fill),
         ("bars", 1.0, bars.flush),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.domain.tokens import Token
 from tradingbot_engine.domain.units import Mint
-from tradingbot_engine.errors import EngineError
+from tradingbot_engine.errors import EngineError, WrongGenesis
 from tradingbot_engine.execution.live import LiveExecutor
 from tradingbot_engine.execution.paper import PaperExecutor
 from tradingbot_engine.execution.port import Executor
@@ -21,6 +21,7 @@ from tradingbot_engine.ledger.port import Ledger
 from tradingbot_engine.market.pools import build_feed
 from tradingbot_engine.market.port import Feed
 from tradingbot_engine.market.tokens import resolve_tokens
+from tradingbot_engine.rpc.errors import WrongChain
 from tradingbot_engine.rpc.pool import RpcPool
 from tradingbot_engine.settings import EngineSettings
 
@@ -63,9 +64,14 @@ async def open_outside(settings: EngineSettings, *, clock: Clock) -> Outside:
                 clock=clock,
             )
         )
+        if (expected := settings.bot.expected_genesis_hash) is not None:
+            rpc.expect_genesis(expected)
         swap = SwapApi(settings.execution.swap, clock=clock)
         opened.push_async_callback(swap.close)
-        tokens = await resolve_tokens(settings, rpc)
+        try:
+            tokens = await resolve_tokens(settings, rpc)
+        except WrongChain as error:
+            raise WrongGenesis(str(error)) from error
         feed = build_feed(settings, rpc, clock)
         executor: Executor
         decimals = {token.mint: token.decimals for token in tokens}
@@ -95,7 +101,7 @@ async def open_outside(settings: EngineSettings, *, clock: Clock) -> Outside:
             rpc=rpc,
             swap=swap,
             executor=executor,
-            genesis_hash=await executor.genesis_hash(),
+            genesis_hash=expected or await executor.genesis_hash(),
             tokens=tokens,
             feed=feed,
             clock=clock,

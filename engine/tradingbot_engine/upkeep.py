@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -20,11 +20,19 @@ from tradingbot_engine.core.risk.limits import RiskLimits
 from tradingbot_engine.core.risk.tiers import apply_flow, assess
 from tradingbot_engine.domain.events import Bar
 from tradingbot_engine.domain.portfolio import Position, PositionState, RiskState
-from tradingbot_engine.domain.units import IntentId, Lamports, Mint, QuoteUnits
-from tradingbot_engine.errors import FatalError, Fenced, LedgerUnavailable, PermanentError, TemporaryError
+from tradingbot_engine.domain.units import LAMPORTS_PER_SOL, IntentId, Lamports, Mint, QuoteUnits
+from tradingbot_engine.errors import (
+    FatalError,
+    Fenced,
+    LedgerUnavailable,
+    PermanentError,
+    TemporaryError,
+    WrongGenesis,
+)
 from tradingbot_engine.ledger.port import Ledger, Ownership
 from tradingbot_engine.lifecycle import Lifecycle
 from tradingbot_engine.market.wallet import WalletBalance
+from tradingbot_engine.rpc.endpoint import EndpointStatus
 
 _log = structlog.get_logger(__name__)
 
@@ -54,6 +62,27 @@ async def repeat(
             lifecycle.tell("NoShards", f"another process holds the shard: {error}", fatal=True)
             return
         await clock.sleep(min(every_s * 2 ** min(faults, 5), max(every_s, 10.0)))
+
+
+class NodeWatch:
+    """Asks every node how it is, and tells of those that serve another chain: they are asked nothing else."""
+
+    def __init__(
+        self,
+        *,
+        probe: Callable[[], Awaitable[None]],
+        endpoints: Callable[[], Sequence[EndpointStatus]],
+        lifecycle: Lifecycle,
+    ) -> None:
+        self._probe, self._endpoints, self._lifecycle = probe, endpoints, lifecycle
+
+    async def look(self) -> None:
+        await self._probe()
+        told = [f"{e.name}: {e.error}" for e in self._endpoints() if WrongGenesis.reason in e.error]
+        if told:
+            self._lifecycle.tell(WrongGenesis.reason, "; ".join(told))
+        else:
+            self._lifecycle.clear(WrongGenesis.reason)
 
 
 class BarKeeper:
@@ -169,7 +198,7 @@ class WalletWatch:
         if seen.lamports <= self._fee_reserve():
             self._lifecycle.tell(
                 "WalletEmpty",
-                f"{seen.lamports} lamports are left, {self._fee_reserve()} are kept for exits: fund the wallet",
+                f"{_sol(seen.lamports)} SOL are left, {_sol(self._fee_reserve())} SOL are kept for exits: fund the wallet",
             )
         else:
             self._lifecycle.clear("WalletEmpty")
@@ -188,6 +217,10 @@ class WalletWatch:
             _log.info("money moved by others", quote_units=flow, slot=seen.slot)
             if not self._capital_is_fixed:
                 self._book.take_risk(await self._ledger.risk())
+
+
+def _sol(lamports: Lamports) -> str:
+    return f"{lamports / LAMPORTS_PER_SOL:.9f}".rstrip("0").rstrip(".")
 
 
 class OutboxTeller:

@@ -77,6 +77,7 @@ def test_the_first_sample_parses_as_engine_settings(tmp_path: Path):
     assert str(read.ledger.sqlite_path) == "/state/ledger.db"
     assert read.market.event_time is not None
     assert read.market.event_time.ms_per_slot == 24_000
+    assert read.bot.expected_genesis_hash == LINE["genesis_hash"]
     assert read.execution.swap.base_url == LINE["swap"]
     assert read.rpc.endpoints[0].url.get_secret_value() == "http://127.0.0.1:8899"
     assert read.admin.port == 0

@@ -136,7 +136,7 @@ def localnet():
 def audit():
     note("audit")
     if TOLD.get("audit_fails"):
-        print("the node does not answer", file=sys.stderr)
+        print("audit: the node does not answer", file=sys.stderr)
         sys.exit(1)
     print(
         json.dumps(

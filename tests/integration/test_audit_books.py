@@ -109,5 +109,5 @@ async def test_no_ledger_is_said_without_showing_the_url(place):
     with pytest.raises(LedgerUnreadable) as caught:
         await read_books(url)
     assert "hidden" not in str(caught.value)
-    with pytest.raises(LedgerUnreadable, match=r"there is no ledger|holds 0 bots"):
+    with pytest.raises(LedgerUnreadable, match=r"there is no ledger|nothing to audit"):
         await read_books(location(place))

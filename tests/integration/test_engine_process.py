@@ -191,6 +191,36 @@ async def test_a_ledger_of_another_chain_is_refused_by_name(bot, tmp_path):
     assert chain_of(tmp_path) == known
 
 
+async def test_no_node_of_another_chain_is_believed_not_even_at_the_first_start(tmp_path):
+    """
+    The one that serves another chain is named and left out, the others are traded with; on a public cluster its own hash counts.
+
+    Nothing is known of a bot before its first start, so whoever answers first must not decide which chain it is.
+    """
+    async with localnet_process(*LOCALNET, "--nodes", "3") as line:
+        wallet = Keypair()
+        await fund(line, wallet, sol=100)
+        bot = engine_settings(line, folder=tmp_path, wallet=wallet, tokens=TOKENS)
+        bot["bot"]["cluster"] = "mainnet-beta"
+        async with engine(bot, tmp_path) as running:
+            status = await running.until(lambda s: "WrongGenesis" in reasons(s))
+            assert "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d" in status["reasons"][0]["message"]
+            assert not status["trading"]
+            assert await running.stop() == 1
+        bot["bot"] |= {"cluster": "localnet", "genesis_hash": line["genesis_hash"]}
+        lie = {"kind": "wrong_genesis", "nodes": [0]}
+        async with aiohttp.ClientSession() as s, s.post(f"{line['swap']}/localnet/faults", json=lie) as answer:
+            assert answer.status == 201, await answer.text()
+        async with engine(bot, tmp_path) as running:
+            status = await running.until(lambda s: s["phase"] == "READY")
+            (told,) = [r["message"] for r in status["reasons"] if r["type"] == "WrongGenesis"]
+            assert "n0" in told
+            assert "n1" not in told
+            assert status["trading"]
+            await running.until(lambda s: trades(s, "DONE") >= 1)
+            assert await running.stop() in (0, 3)
+
+
 async def test_an_empty_wallet_is_named_and_trading_begins_when_it_is_funded(line, tmp_path):
     """Degraded, not dead: the person funds the wallet, the bot goes on by itself."""
     wallet = Keypair()

@@ -154,6 +154,10 @@ async def _postgresql(url: str) -> tuple[Sequence[Any], ...]:
 
 
 def _books(bots: Sequence[Any], intents: Sequence[Any], attempts: Sequence[Any], fills: Sequence[Any]) -> Books:
+    if not bots:
+        raise LedgerUnreadable(
+            "nothing to audit: the bot of this ledger was never ready to trade, so it has sent nothing"
+        )
     if len(bots) != 1:
         raise LedgerUnreadable(f"the ledger holds {len(bots)} bots, one is expected")
     name, wallet, genesis_hash, quote_mint, paper = bots[0]

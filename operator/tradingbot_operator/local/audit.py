@@ -43,5 +43,5 @@ async def ask_audit(state: StateDir, *, rpc: str | None, engine: tuple[str, ...]
         answer = json.loads(out)
         if isinstance(answer, dict):
             return answer
-    why = err.decode(errors="replace").strip().splitlines()[-3:]
+    why = err.decode(errors="replace").strip().removeprefix("audit: ").splitlines()[-3:]
     raise Failed("the audit could not be done: " + ("\n".join(why) or f"exit code {process.returncode}"))

@@ -28,6 +28,7 @@ class Chain:
         swap_url: Base of the swap API; None: Jupiter's.
         history_url: Base of the history API, or None.
         price_url: Base of the price API, or None.
+        genesis_hash: What every node must show; None: the public cluster's own.
         event_time: How event time follows from the slot, in the engine's own shape; None: wall time.
     """
 
@@ -35,6 +36,7 @@ class Chain:
     swap_url: str | None = None
     history_url: str | None = None
     price_url: str | None = None
+    genesis_hash: str | None = None
     event_time: dict[str, Any] | None = field(default=None)
 
 
@@ -60,7 +62,12 @@ def localnet_chain(line: dict[str, Any], info: dict[str, Any]) -> Chain:
         raise Failed("localnet announced no node")
     gateway = line.get("swap")
     return Chain(
-        nodes=nodes, swap_url=gateway, history_url=gateway, price_url=gateway, event_time=info.get("market_clock")
+        nodes=nodes,
+        swap_url=gateway,
+        history_url=gateway,
+        price_url=gateway,
+        genesis_hash=line.get("genesis_hash"),
+        event_time=info.get("market_clock"),
     )
 
 

@@ -56,6 +56,7 @@ def render(bot: TradingBot, *, places: Places, resolved: Resolved, cluster_id: s
             "generation": generation,
             "paused": spec.paused,
             "shards": ENGINE_SHARDS,
+            "genesis_hash": chain.genesis_hash,
         },
         "wallet": {"address": resolved.wallet_address, "key_file": places.wallet_key},
         "rpc": {

@@ -138,7 +138,8 @@ class Supervisor:
         if self._cluster is not None:
             await self._cluster.start()
             await self._cluster.check_tokens(self._bot)
-            await self._cluster.fund(self._bot, self._supplies.wallet_address)
+            if self._bot.spec.mode == "Live":
+                await self._cluster.fund(self._bot, self._supplies.wallet_address)
         self._configure()
 
     def _configure(self) -> int:
