@@ -1,8 +1,9 @@
 """
 The seeded plan of what goes wrong, and when.
 
-A plan is a sequence that depends on the seed alone: the same seed breaks the same things in the same order. What the
-processes are doing at that moment is up to the machine.
+A plan is a sequence that depends on the seed, and on whether the storm is short or long: the same seed breaks the same
+things in the same order. What the processes are doing at that moment is up to the machine; what a long storm leaves out or
+brings forward (`pace.py`) follows from what it has counted.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ NODE_FAULTS = (
 """What one node may suffer; every plan has each of them before it repeats one."""
 PROCESS_ACTS = ("kill", "kill", "zombie", "zombie", "zombie", "freeze", "runner", "localnet")
 """What may happen to processes beside the crash points; `freeze` is a SIGSTOP inside a database transaction."""
+
+LATEST_VISIT = 70
+"""Engines of long storms live for half as many trades on average, so that they trade more than they start."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Plan:
         self._dense = dense
         self._random = random.Random(f"chaos-{seed}")
         self._nodes, self._slot_ms = nodes, slot_ms
+        self._latest_visit = 6 if dense else LATEST_VISIT
         self._acts = self._make_acts()
         self._points = self._make_points()
 
@@ -57,7 +62,7 @@ class Plan:
 
     def next_point(self) -> str:
         """Return the next crash point, as the switch of the engine names it: `name#visit`; "" for an engine that is spared."""
-        return next(self._points) if self._random.random() < (0.85 if self._dense else 0.75) else ""
+        return next(self._points) if self._random.random() < 0.85 else ""
 
     @staticmethod
     def is_rare(point: str) -> bool:
@@ -69,18 +74,31 @@ class Plan:
         nodes = list(range(self._nodes))
         match point.partition(":")[0]:
             case "expired" | "abandoned":
-                return self._blackout()
+                return self.blackout()
             case "forked":
-                return Act("fork", 0.0, {"kind": "fork", "slots": 15, "requeue": False, "stay": []})
+                return self.deep_fork()
             case "failed":
                 slots = self._random.randint(10, 60)
                 return Act("node", 3.0, {"kind": "delay_send", "nodes": nodes, "delay_slots": slots})
         return None
 
-    def _blackout(self) -> Act:
+    def deep_fork(self) -> Act:
+        """Abandon so many blocks that every trade that is merely confirmed is gone with them."""
+        return Act("fork", 0.0, {"kind": "fork", "slots": 15, "requeue": False, "stay": []})
+
+    def process_act(self, kind: str) -> Act:
+        """Return one of `PROCESS_ACTS`."""
+        return Act(kind, self._random.uniform(0.2, 2.5))
+
+    def blackout(self) -> Act:
         """Drop every send for so long that blockhashes run out."""
         body = {"kind": "drop_send", "nodes": list(range(self._nodes)), "probability": 1.0}
         return Act("blackout", self._random.uniform(190, 240) * self._slot_ms / 1000, body)
+
+    def visit(self, point: str) -> str:
+        """Return the point with the number of the visit that kills."""
+        common = point.split(":")[0] in ("claim", "signed", "send", "submitted", "confirmed", "done")
+        return f"{point}#{self._random.randint(1, self._latest_visit) if common else 1}"
 
     def pause_s(self) -> float:
         """Return how long to wait until the next act."""
@@ -93,9 +111,7 @@ class Plan:
         while True:
             points = list(crashpoint.POINTS)
             self._random.shuffle(points)
-            for point in points:
-                common = point.split(":")[0] in ("claim", "signed", "send", "submitted", "confirmed", "done")
-                yield f"{point}#{self._random.randint(1, 6 if self._dense else 20) if common else 1}"
+            yield from map(self.visit, points)
 
     def _make_acts(self) -> Iterator[Act]:
         """Deal node faults, chain faults and process acts as shuffled packs, interleaved by chance."""
@@ -111,11 +127,11 @@ class Plan:
             elif kind == "fork":
                 yield Act("fork", 0.0, self._fork())
             elif kind == "blackout":
-                yield self._blackout()
+                yield self.blackout()
             elif kind == "halt":
                 yield Act("halt", self._random.uniform(0.2, 2.0), {"kind": "halt"})
             else:
-                yield Act(kind, self._random.uniform(0.2, 2.5))
+                yield self.process_act(kind)
 
     def _pack(self, kinds: list[str]) -> Iterator[str]:
         while True:

@@ -42,6 +42,13 @@ LONG_RUN_COUNTS = (
 )
 
 
+def wanted_points(trades: int) -> tuple[str, ...]:
+    """Return the crash points at which an engine must have been killed in a run of so many trades."""
+    if trades >= LONG_RUN_TRADES:
+        return crashpoint.POINTS
+    return COMMON_POINTS if trades >= COMMON_POINTS_FROM_TRADES else ()
+
+
 def shortfalls(report: Report, *, wanted_trades: int, margin: float = 1.0) -> list[str]:
     """Return one line for each minimum that the run fell short of; `margin` asks for so many times as much per trade."""
     out = []
@@ -51,13 +58,9 @@ def shortfalls(report: Report, *, wanted_trades: int, margin: float = 1.0) -> li
         least = max(int(report.trades * share * margin), AT_LEAST.get(name, 0))
         if getattr(report, name) < least:
             out.append(f"{name}: {getattr(report, name)}, at least {least} for {report.trades} trades")
-    wanted: tuple[str, ...] = ()
-    if report.trades >= COMMON_POINTS_FROM_TRADES:
-        wanted = COMMON_POINTS
     if report.trades >= LONG_RUN_TRADES:
-        wanted = crashpoint.POINTS
         out += [f"{name}: none in a long run" for name in LONG_RUN_COUNTS if not getattr(report, name)]
-    out += [f"no engine was killed at {point}" for point in wanted if not report.kills_at[point]]
+    out += [f"no engine was killed at {point}" for point in wanted_points(report.trades) if not report.kills_at[point]]
     return out
 
 

@@ -7,32 +7,47 @@ import signal
 import time
 
 import aiohttp
-from chaos.faults import Act, Plan
+from chaos.faults import Act
 from chaos.ledger_view import OPEN, LedgerView, PostgresView, SqliteView
 from chaos.minima import shortfalls
+from chaos.pace import Pace
 from chaos.processes import Process, wait_gone
 from chaos.report import Report
-from chaos.world import World
+from chaos.world import World, WorldBroken
 
 ARMED_S = 9.0
 """How long an armed engine may go without reaching its crash point before it is killed anyway."""
 RARE_ARMED_S = 16.0
 """The same for a point that has to be provoked: an attempt must expire, or a fork hit a confirmed trade."""
+SPARED = 6
+"""Engines of long storms that are armed with a common point may take so many times as long."""
 PROVOKE_S = 2.5
 """How long after its start an engine that is armed with a rare point gets what brings it about; again and again."""
 READY_S = 8.0
 """How long an act that needs a trading engine waits for one."""
+TAKE_S = 20.0
+"""How long a stopped engine's successor may need to take over, on a busy machine."""
 SETTLING = 1.4
 """What is open when the faults end still becomes trades, and counts against the minima."""
+SETTLING_OF_MANY = 1.05
+"""The same for storms of so many trades that what is open hardly counts."""
+BAD_INPUT = 2
+"""Exit code of an engine that would never start."""
 UNEXPECTED = ('"event": "trade task failed"', '"event": "loop failed"')
 FENCED = ("fenced", "another process holds the shard")
 
 
 class Storm:
-    """One seed's run over a started world."""
+    """
+    One seed's run over a started world.
 
-    def __init__(self, world: World, plan: Plan, *, say: bool = False) -> None:
-        self._world, self._plan, self._say = world, plan, say
+    Args:
+        before: What the earlier storms of the same run have counted.
+    """
+
+    def __init__(self, world: World, pace: Pace, *, before: Report | None = None, say: bool = False) -> None:
+        self._world, self._pace, self._plan, self._say = world, pace, pace.plan, say
+        self._before = before or Report()
         self.report = Report(seeds=[world.setup.seed])
         url = world.setup.ledger_url
         self._ledger: LedgerView = PostgresView(url) if url else SqliteView(world.sqlite)
@@ -44,10 +59,11 @@ class Storm:
         self._heal: list[tuple[float, str]] = []
         self._runner = False
         self._provoked_s = 0.0
+        self._begun_s = time.monotonic()
 
     async def rage(self, *, trades: int, limit_s: float) -> None:
         """Go on until so many trades are filled and enough was broken, or until the time is up."""
-        begun = time.monotonic()
+        begun = self._begun_s = time.monotonic()
         act_due = begun + 3.0
         told = begun
         while time.monotonic() - begun < limit_s:
@@ -55,11 +71,11 @@ class Storm:
             await self._keep_an_engine()
             await self._heal_due(now)
             if now >= act_due:
-                await self._perform(self._plan.next_act())
+                await self._perform(self._pace.next_act(await self._so_far()))
                 act_due = time.monotonic() + self._plan.pause_s()
             if (await self._ledger.states())["DONE"] >= trades:
                 await self._count()
-                if not shortfalls(self.report, wanted_trades=trades, margin=SETTLING):
+                if not self._lacking(trades):
                     break
             if self._say and now - told > 10:
                 told = now
@@ -77,6 +93,7 @@ class Storm:
             await self._kill(process, random=True)
         self._engine = None
         await self._with_localnet(self._world.unfault())
+        self._heal.clear()
         for _ in range(4):
             engine = await self._world.start_engine()
             self._engines.append(engine)
@@ -102,6 +119,25 @@ class Storm:
             await process.kill()
         await self._ledger.close()
 
+    def _lacking(self, trades: int) -> list[str]:
+        """Return what would be missing if the faults ended now, of this storm and of the run with it."""
+        if self._pace.dense:
+            return shortfalls(self.report, wanted_trades=trades, margin=SETTLING)
+        wanted = self._before.trades + trades
+        return shortfalls(self._with_before(), wanted_trades=wanted, margin=SETTLING_OF_MANY)
+
+    def _with_before(self) -> Report:
+        total = Report()
+        total.add(self._before)
+        total.add(self.report)
+        return total
+
+    async def _so_far(self) -> Report:
+        """Return the run's counts that the pace goes by."""
+        self.report.trades = (await self._ledger.states())["DONE"]
+        self.report.expired_then_retried = await self._ledger.retried()
+        return self._with_before()
+
     async def _count(self) -> None:
         report, states = self.report, (await self._ledger.states())
         report.states, report.trades = states, states["DONE"]
@@ -121,18 +157,28 @@ class Storm:
             lived_s = time.monotonic() - self._started_s
             if self._point.startswith("release") and lived_s > PROVOKE_S:
                 engine.send(signal.SIGTERM)  # the drain reaches it
-            if self._point and lived_s > (RARE_ARMED_S if self._plan.is_rare(self._point) else ARMED_S):
+            if self._point and lived_s > self._armed_s():
                 await self._kill(engine, random=True)
             elif self._point and time.monotonic() - max(self._started_s, self._provoked_s) > PROVOKE_S:
                 self._provoked_s = time.monotonic()
                 if (act := self._plan.provocation(self._point)) is not None:
                     await self._perform(act)
             return
+        if engine is not None and engine.child.returncode == BAD_INPUT:
+            raise WorldBroken(f"the engine refuses its settings: {engine.log.read_text()[-2000:]}")
         if engine is not None and self._point and not self._died_of_something_else(engine):
             self.report.kills_at[self._point.partition("#")[0]] += 1
             self.report.attempts_open_at_kill += await self._ledger.open_attempts()
-        self._point = self._plan.next_point()
-        await self._start(crash_at=self._point)
+            self._note(f"died at {self._point}")
+            self._point = ""
+        self._pace.missed(self._point)
+        await self._start(crash_at=self._pace.next_point(await self._so_far()))
+
+    def _armed_s(self) -> float:
+        """Return how long the engine may go without reaching its crash point before it is killed anyway."""
+        if self._plan.is_rare(self._point):
+            return RARE_ARMED_S * (1 if self._pace.dense else 2)
+        return ARMED_S * (1 if self._pace.dense else SPARED)
 
     def _died_of_something_else(self, engine: Process) -> bool:
         engine.child.poll()
@@ -144,6 +190,7 @@ class Storm:
         self._started_s = time.monotonic()
         self._engines.append(self._engine)
         self.report.engines += 1
+        self._note(f"engine {self.report.engines} starts, armed with {crash_at or 'nothing'}")
         return self._engine
 
     async def _kill(self, process: Process, *, random: bool) -> None:
@@ -152,6 +199,7 @@ class Storm:
         self.report.attempts_open_at_kill += await self._ledger.open_attempts()
         self.report.kills_at_random += random
         if process is self._engine:
+            self._pace.missed(self._point)
             self._point = ""
         await process.kill()
 
@@ -162,7 +210,7 @@ class Storm:
                 return False
             if '"READY"' in self._engine.log.read_text(errors="replace"):
                 return True
-            await asyncio.sleep(0.1)
+            await self._wait(0.1)
         return False
 
     # --- acts
@@ -190,6 +238,12 @@ class Storm:
                 self.report.localnets_killed += 1
                 done = True
         self.report.acts[kind] += done
+        self._note(f"{kind} {act.body} for {act.lasts_s:.1f} s" if done else f"{kind} was not possible")
+
+    def _note(self, text: str) -> None:
+        """Write the storm's diary, for whoever looks into a run that failed or was slow."""
+        with (self._world.directory / "storm.log").open("a") as diary:
+            diary.write(f"{time.monotonic() - self._begun_s:7.1f} s  {self.report.trades:6} trades  {text}\n")
 
     async def _fault(self, act: Act) -> bool:
         body = dict(act.body)
@@ -228,24 +282,39 @@ class Storm:
             self._heal.remove((due, fault_id))
             await self._world.unfault(fault_id)
 
+    async def _wait(self, seconds: float) -> None:
+        """Sleep within an act; faults that are over end meanwhile."""
+        await asyncio.sleep(seconds)
+        await self._heal_due(time.monotonic())
+
     async def _zombie(self, act: Act) -> bool:
-        """Stop the engine, start its successor, wake the old one beside it."""
+        """
+        Stop the engine, start its successor, wake the old one beside it.
+
+        Not inside a transaction on SQLite, whose file only the end of the process would unlock: that is `_freeze`.
+        """
         old = self._engine
         if old is None or not await self._trading():
             return False
-        old.send(signal.SIGSTOP)
-        return await self._succeed(old, act)
+        for _ in range(400):
+            old.send(signal.SIGSTOP)
+            if self._world.setup.ledger_url or not await self._ledger.is_being_written():
+                return await self._succeed(old, act)
+            old.send(signal.SIGCONT)
+            await self._wait(0.01)
+        return False
 
     async def _succeed(self, old: Process, act: Act) -> bool:
         """Start the successor of a stopped engine, and wake the old one beside it: the ledger must refuse what it writes."""
         epoch = await self._ledger.epoch()
-        successor = await self._start(crash_at=self._plan.next_point())
-        for _ in range(100):  # the successor takes over while the old one sleeps
+        self._pace.missed(self._point)
+        successor = await self._start(crash_at=self._pace.next_point(await self._so_far()))
+        for _ in range(int(TAKE_S / 0.05)):  # the successor takes over while the old one sleeps
             if (await self._ledger.epoch()) > epoch or successor is None or not successor.running:
                 break
-            await asyncio.sleep(0.05)
+            await self._wait(0.05)
         taken = (await self._ledger.epoch()) > epoch
-        await asyncio.sleep(act.lasts_s)
+        await self._wait(act.lasts_s)
         self._zombies.append(old)
         seen = len(old.log.read_text(errors="replace"))
         old.send(signal.SIGCONT)
@@ -257,7 +326,7 @@ class Storm:
                 break
             if not old.running:
                 break
-            await asyncio.sleep(0.1)
+            await self._wait(0.1)
         await asyncio.sleep(self._plan.between(0.0, 1.0))
         self.report.attempts_open_at_kill += await self._ledger.open_attempts()
         self.report.kills_at_random += old.running

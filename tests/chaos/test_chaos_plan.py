@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from chaos.faults import NODE_FAULTS, PROCESS_ACTS, Act, Plan
 from chaos.minima import PER_TRADE, faults_of, shortfalls
+from chaos.pace import QUOTA_PER_TRADE, Pace
 from chaos.report import Report
 
 from tradingbot_engine import crashpoint
@@ -48,7 +50,7 @@ def test_localnet_knows_every_fault_of_every_plan() -> None:
         if body.get("kind") == "snapshot":
             body |= {"first_slot": 1, "last_slot": 2}
         if body:
-            parse_fault(body)
+            assert parse_fault(body).kind == body["kind"]
 
 
 def test_a_run_that_covered_little_falls_short_of_every_minimum() -> None:
@@ -74,3 +76,59 @@ def test_every_broken_promise_is_a_fault_and_a_missing_audit_is_too() -> None:
     for name in AUDIT:
         assert len(faults_of(Report(audit=AUDIT | {name: 1}))) == 1
     assert len(faults_of(Report())) == 3
+
+
+def _pace(*, dense: bool = False) -> Pace:
+    return Pace(Plan(5, nodes=3, slot_ms=25, dense=dense), trades=10_000, dense=dense)
+
+
+def _well_ahead(trades: int) -> Report:
+    report = Report(trades=trades, kills_at_random=trades, acts=Counter(dict.fromkeys(QUOTA_PER_TRADE, trades)))
+    for name in PER_TRADE:
+        if name != "kills":
+            setattr(report, name, trades)
+    return report
+
+
+def test_a_short_storm_does_all_of_its_plan_whatever_it_has_counted() -> None:
+    """Nothing is left out of a storm in CI, and nothing is put in."""
+    pace, plan = _pace(dense=True), Plan(5, nodes=3, slot_ms=25, dense=True)
+    assert [pace.next_act(_well_ahead(100)) for _ in range(200)] == [plan.next_act() for _ in range(200)]
+    pace.missed("done:after#3")
+    assert [pace.next_point(_well_ahead(100)) for _ in range(50)] == [plan.next_point() for _ in range(50)]
+
+
+def test_a_long_storm_rests_from_what_is_ahead_but_never_from_faults_of_nodes() -> None:
+    """Engines live, so that trades come through; the nodes go on failing."""
+    pace = _pace()
+    acts = [pace.next_act(_well_ahead(1_000)) for _ in range(300)]
+    assert {act.kind for act in acts} == {"node", "halt"}
+    assert {act.body["kind"] for act in acts} == {*NODE_FAULTS, "halt"}
+    assert {pace.next_point(_well_ahead(1_000)) for _ in range(20)} == {""}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("zombies_refused", "zombie"),
+        ("forks_of_confirmed_trades", "fork"),
+        ("expired_then_retried", "blackout"),
+        ("kills_at_random", "kill"),
+    ],
+)
+def test_a_long_storm_brings_about_next_what_is_behind_its_minimum(name: str, kind: str) -> None:
+    """At the latest as the second act, so that what cannot be brought about now does not stop the rest."""
+    pace, report = _pace(), _well_ahead(1_000)
+    setattr(report, name, 0)
+    assert kind in {pace.next_act(report).kind for _ in range(2)}
+
+
+def test_a_crash_point_that_was_missed_comes_again_and_one_that_lacks_comes_late_in_the_run() -> None:
+    """However far ahead the deaths are: each point has its own minimum in a long run."""
+    pace, report = _pace(), _well_ahead(9_000)
+    pace.missed("expired:before#1")
+    assert pace.next_point(report) == "expired:before#1"
+    report.kills_at = Counter(dict.fromkeys(crashpoint.POINTS, 1))
+    assert pace.next_point(report) == ""
+    del report.kills_at["forked:after"]
+    assert pace.next_point(report) == "forked:after#1"

@@ -43,11 +43,17 @@ class Setup:
     nodes: int = 3
     lanes: int = 4
     """Instances of the metronome per token: positions that are held at once."""
+    hold_bars: tuple[int, ...] = (1, 2, 3, 4)
+    """How long the lanes hold, in turn; after one bar the exit is under way before its entry is final."""
+    workers: int = 16
+    """Trades that the engine follows at once."""
     tokens: int = 6
     scenario: str = "viral"
     slippage_bps: int = 60
     ledger_url: str | None = None
     """A PostgreSQL database; SQLite without."""
+    mark: str = "Memo"
+    """How each swap carries its intent's id (`execution.mark`)."""
     broken: str = ""
     """A rule of the protocol that the engines break (`launch.py`), to see whether the storm notices."""
 
@@ -162,7 +168,7 @@ class World:
         """Render the engine's settings: many small trades, short patience, tight slippage so that some fail."""
         s = self.setup
         clock = (await self.info())["market_clock"]
-        share = round(100 / s.lanes, 2)
+        share = int(10_000 / s.lanes) / 100
         endpoints = [
             {"name": f"node-{i}", "url": n["http"], "websocket_url": n["websocket"], "requests_per_second": 10_000, "concurrency": 1_000}
             for i, n in enumerate(self.nodes[: s.nodes])
@@ -181,7 +187,7 @@ class World:
                 "price_url": self.gateway,
             },
             "strategies": [
-                {"name": f"beat-{n}", "type": "metronome", "allocation_percent": share, "parameters": {"holdBars": 1 + n}}
+                {"name": f"beat-{n}", "type": "metronome", "allocation_percent": share, "parameters": {"holdBars": s.hold_bars[n % len(s.hold_bars)]}}
                 for n in range(s.lanes)
             ],
             "risk": {
@@ -192,13 +198,16 @@ class World:
                 "drawdown": {"warning_percent": 90, "halt_percent": 95, "emergency_percent": 99},
                 "daily_loss": {"warning_percent": 90, "halt_percent": 95},
                 "failed_fee_budget_lamports": 10**12,
+                "max_open_intents": 4 * s.workers,
             },
             "execution": {
+                "mark": s.mark,
                 "swap": {"base_url": self.gateway, "timeout_s": 1.0},
                 "max_slippage_bps": s.slippage_bps,
                 "max_price_impact_bps": 2_000,
                 "resend_interval_s": 0.2,
                 "poll_interval_s": 0.1,
+                "workers": s.workers,
                 "priority_fee": {"max_lamports": 10_000},
             },
             "ledger": ledger,

@@ -1,0 +1,115 @@
+"""
+How hard a storm blows: short ones break as much as they can, long ones what they still lack.
+
+A long run that killed at every chance would spend its time on starting engines. So, from `DENSE_TRADES` trades on, what is
+ahead of its minimum rests, and what is behind it is brought about next: a zombie, a fork of confirmed trades, a blackout in
+which attempts expire, a crash point that an engine was armed with and did not reach. Which acts and points there are, and
+their order, follow from the seed; which of them are left out or brought forward follows from what the run has counted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from chaos.faults import Act, Plan
+from chaos.minima import PER_TRADE, wanted_points
+from chaos.report import Report
+
+DENSE_TRADES = 200
+"""Storms of at most so many trades are dense: everything that the plan says is done."""
+REST = {
+    "kills": 1.3,
+    "zombies_refused": 1.3,
+    "forks": 1.5,
+    "forks_of_confirmed_trades": 1.5,
+    "expired_then_retried": 1.5,
+}
+"""So many times its minimum, a count is ahead and what makes it rests."""
+HURRY = {"zombies_refused": 1.12, "forks_of_confirmed_trades": 1.12, "expired_then_retried": 1.12, "kills": 0.9}
+"""Below so many times its minimum, a count is behind and what makes it comes next; engines rather die at their points."""
+HEAD_START_TRADES = 60
+"""What rests is reckoned as if so many trades more were filled: nothing waits for the first ones."""
+QUOTA_PER_TRADE = {"runner": 1 / 500, "localnet": 1 / 500, "freeze": 1 / 300}
+"""Acts that the minima want at all, but not per trade."""
+
+
+class Pace:
+    """
+    Decides what a storm does next.
+
+    Args:
+        plan: The seed's own order of things.
+        trades: Filled trades that the whole run is to reach, all storms together.
+        dense: Whether to do all of the plan, whatever was counted.
+    """
+
+    def __init__(self, plan: Plan, *, trades: int, dense: bool) -> None:
+        self.plan, self.dense, self._trades = plan, dense, trades
+        self._missed: deque[str] = deque()
+        self._urged = False
+
+    def next_act(self, count: Report) -> Act:
+        """Return what goes wrong next, given what the run has counted so far."""
+        if self.dense:
+            return self.plan.next_act()
+        self._urged = (
+            not self._urged
+        )  # every second act at most: what cannot be brought about now must not stop the rest
+        if self._urged and (act := self._behind(count)) is not None:
+            return act
+        while True:
+            act = self.plan.next_act()
+            if not self._rests(act.kind, count):
+                return act
+
+    def next_point(self, count: Report) -> str:
+        """Return the crash point of the next engine; "" for one that is spared."""
+        if self.dense:
+            return self.plan.next_point()
+        if self._missed:
+            return self._missed.popleft()
+        late = self._trades - count.trades < self._trades / 3
+        lacking = [p for p in wanted_points(self._trades) if late and not count.kills_at[p]]
+        if lacking:
+            return self.plan.visit(lacking[0])
+        return "" if self._is_ahead("kills", count) else self.plan.next_point()
+
+    def missed(self, point: str) -> None:
+        """Note that an engine ended before it reached the point that it was armed with."""
+        if point and not self.dense and point not in self._missed:
+            self._missed.append(point)
+
+    def _is_ahead(self, name: str, count: Report) -> bool:
+        return float(getattr(count, name)) > REST[name] * PER_TRADE[name] * (count.trades + HEAD_START_TRADES)
+
+    def _is_behind(self, name: str, count: Report) -> bool:
+        return float(getattr(count, name)) < HURRY[name] * PER_TRADE[name] * count.trades
+
+    def _rests(self, kind: str, count: Report) -> bool:
+        match kind:
+            case "kill":
+                return self._is_ahead("kills", count)
+            case "zombie":
+                return self._is_ahead("zombies_refused", count)
+            case "fork":
+                return self._is_ahead("forks", count) and self._is_ahead("forks_of_confirmed_trades", count)
+            case "blackout":
+                return self._is_ahead("expired_then_retried", count)
+            case "freeze" | "runner" | "localnet":
+                return count.acts[kind] > QUOTA_PER_TRADE[kind] * count.trades
+        return False  # faults of nodes never rest
+
+    def _behind(self, count: Report) -> Act | None:
+        """Return what brings about the first thing that is behind; None if all is well."""
+        if self._is_behind("zombies_refused", count):
+            return self.plan.process_act("zombie")
+        if self._is_behind("forks_of_confirmed_trades", count):
+            return self.plan.deep_fork()
+        if self._is_behind("expired_then_retried", count):
+            return self.plan.blackout()
+        if self._is_behind("kills", count):
+            return self.plan.process_act("kill")
+        for kind, share in QUOTA_PER_TRADE.items():
+            if count.acts[kind] < int(share * count.trades / 2):
+                return self.plan.process_act(kind)
+        return None
