@@ -183,11 +183,11 @@ MUTANTS = [
     Mutant("permit released twice", "a working one counted as free", two_workers_and_a_slip,
            Permit, "release", "admission, self._admission = self._admission, None", "admission = self._admission"),
     Mutant("displacement reversed", "critical lost", a_full_house_of_stop_losses,
-           Admission, "_crowded", "if worst <= rank:", "if worst >= rank:\n                    continue\n                if False:"),
+           Admission, "offer", "if worst <= rank:", "if worst >= rank:\n                    continue\n                if False:"),
     Mutant("displacement left out", "critical lost", a_flood,
-           Admission, "_crowded", "if self._displace:", "if False:"),
+           Admission, "offer", "if self._displace:", "if False:"),
     Mutant("the most urgent displaced first", "critical lost", a_flood,
-           Admission, "_crowded", "for worst, lane in self._least_urgent_first:\n                if worst <= rank:\n                    break",
+           Admission, "offer", "for worst, lane in self._least_urgent_first:\n                if worst <= rank:\n                    break",
            "for worst, lane in reversed(self._least_urgent_first):"),
     Mutant("thresholds ignored", "let in at a threshold", near_the_thresholds,
            Admission, "offer", "self._size < self._limits[rank]", "self._size < self._max_size"),
@@ -212,7 +212,7 @@ MUTANTS = [
     Mutant("extremes of merged ticks lost", "another bar", a_lagging_core,
            Run, "ticks", "if 0 < n < last]", "if False]"),
     Mutant("consumer without a bound", "grows without limit", a_sleeping_consumer,
-           ConsumerQueue, "put", "elif len(items) < self._max_size:", "elif True:"),
+           ConsumerQueue, "put", "if len(items) < self._max_size:", "if True:"),
 ]  # fmt: skip
 
 

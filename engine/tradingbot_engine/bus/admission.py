@@ -24,6 +24,9 @@ class Gone(StrEnum):
     LATE = "Late"
 
 
+QUEUE_FULL, OVERLOADED, LATE = Gone
+
+
 class ReleasedTwice(RuntimeError):
     """A permit was given back again: somebody would count another's room as free. A fault of the program."""
 
@@ -95,6 +98,8 @@ class Admission(Generic[T]):
         self._mortal = [lane for lane, dies in zip(self._lanes, perishable, strict=True) if dies]
         self._perishable = list(perishable)
         self._size = 0
+        self._no_death_before_s = 0.0
+        """Until then nobody's deadline passes: heads of lanes only grow younger."""
         self.working = 0
         """Permits that are out."""
 
@@ -112,27 +117,31 @@ class Admission(Generic[T]):
             self._lanes[rank].append((self._now(), item))
             self._size += 1
             return None
-        return self._crowded(item, rank)
-
-    def _crowded(self, item: T, rank: int) -> tuple[T, Gone]:
         now = self._now()
-        born_s = now - self._deadline_s
-        for lane in self._mortal:
-            if lane and lane[0][0] < born_s:  # the dead make room before the living
-                _, dead = lane.popleft()
-                self._lanes[rank].append((now, item))
-                return dead, Gone.LATE
+        if now > self._no_death_before_s and (dead := self._bury(now)) is not None:
+            self._lanes[rank].append((now, item))  # the dead make room before the living
+            return dead, LATE
         if self._size < self._max_size:
-            return item, Gone.OVERLOADED
+            return item, OVERLOADED
         if self._displace:
             for worst, lane in self._least_urgent_first:
                 if worst <= rank:
                     break
                 if lane:
-                    _, displaced = lane.pop()  # the youngest has waited for least
+                    displaced = lane.pop()[1]  # the youngest has waited for least
                     self._lanes[rank].append((now, item))
-                    return displaced, Gone.QUEUE_FULL
-        return item, Gone.QUEUE_FULL
+                    return displaced, QUEUE_FULL
+        return item, QUEUE_FULL
+
+    def _bury(self, now: float) -> T | None:
+        """Remove and return one item that is past its deadline, if there is any."""
+        born_s = now - self._deadline_s
+        for lane in self._mortal:
+            if lane and lane[0][0] < born_s:
+                return lane.popleft()[1]
+        due_s = self.next_deadline_s
+        self._no_death_before_s = now + self._deadline_s if due_s is None else due_s
+        return None
 
     def take(self) -> Permit[T] | None:
         """Return a permit for the most urgent item, the oldest of its lane; None if nothing waits."""

@@ -58,25 +58,26 @@ class EventBus:
             keys=keys,
             now=clock.monotonic_s,
         )
-        self._offer = self._ordering.offer
-        self._ordered, self._clock, self._repair = settings.ordering, clock, repair
+        self._offer: Callable[..., Iterable[Any]] = self._ordering.offer if settings.ordering else _as_it_comes
+        self._asks = self._ordering.asks
+        self._clock, self._repair = clock, repair
         self._consumers: list[Consumer] = []
+        self._puts: list[Callable[[Hashable, Any], None]] = []
         self._held_up = asyncio.Event()
         self.repairs_failed = 0
 
     def subscribe(self, consumer: Consumer) -> None:
         """Give everything that is published from now on to `consumer` too."""
         self._consumers.append(consumer)
+        self._puts.append(consumer.put)
 
     def publish(self, key: Hashable, number: int, event: Any, after: int | None = None) -> None:
         """Take an event of the source; see `ordered.Ordering.offer`."""
-        if not self._ordered:
-            self._deliver(key, (event,))
-            return
-        for item in self._offer(key, number, event, after):
-            for consumer in self._consumers:
-                consumer.put(key, item)
-        if self._ordering.asks:
+        items = self._offer(key, number, event, after)
+        for put in self._puts:
+            for item in items:
+                put(key, item)
+        if self._asks:
             self._held_up.set()
 
     def rewind(self, key: Hashable, to: int) -> None:
@@ -92,13 +93,16 @@ class EventBus:
         async with asyncio.TaskGroup() as tasks:
             room = asyncio.Semaphore(REPAIRS_AT_ONCE)
             while True:
-                asks, self._ordering.asks = self._ordering.asks, []
+                asks = list(self._asks)
+                self._asks.clear()
                 if self._repair is not None:
                     for gap in asks:
                         tasks.create_task(self._ask(gap, self._repair, room), name=f"bus: repair {gap.key}")
                 await self._pause()
                 for key, items in self._ordering.expire():
-                    self._deliver(key, items)
+                    for put in self._puts:
+                        for item in items:
+                            put(key, item)
 
     async def _pause(self) -> None:
         """Wait for a new hole, or until the oldest one is over."""
@@ -135,11 +139,6 @@ class EventBus:
         now = self._ordering.open_gap(gap.key)
         return now is not None and now.until == gap.until
 
-    def _deliver(self, key: Hashable, items: Iterable[Any]) -> None:
-        for item in items:
-            for consumer in self._consumers:
-                consumer.put(key, item)
-
     # --- what people see
     @property
     def counts(self) -> OrderCounts:
@@ -154,6 +153,10 @@ class EventBus:
     def lags(self) -> list[ConsumerLag]:
         """How far each consumer is behind."""
         return [ConsumerLag(c.name, len(c), c.lag_s, c.dropped, c.conflated) for c in self._consumers]
+
+
+def _as_it_comes(key: Hashable, number: int, event: Any, after: int | None = None) -> tuple[Any]:
+    return (event,)
 
 
 async def _sleep(clock: Clock, seconds: float) -> None:

@@ -46,24 +46,13 @@ class ConsumerQueue:
 
     Args:
         max_size: Items that wait at most.
-        merge: If given, an item of a key that waits already is merged into the waiting one, which keeps its place:
-            `merge(waiting, newer)`. Marks (`Late`, `Gap`) are never merged.
         now: Monotonic seconds.
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        max_size: int,
-        overflow: Overflow,
-        now: Callable[[], float],
-        merge: Callable[[Any, Any], Any] | None = None,
-    ) -> None:
+    def __init__(self, name: str, *, max_size: int, overflow: Overflow, now: Callable[[], float]) -> None:
         self.name, self.dropped, self.conflated = name, 0, 0
-        self._max_size, self._overflow, self._now, self._merge = max_size, overflow, now, merge
+        self._max_size, self._overflow, self._now = max_size, overflow, now
         self._items: deque[Any] = deque()
-        self._keyed: dict[Hashable, list[Any]] = {}
         self._since_s = 0.0
         self._waiter: asyncio.Future[None] | None = None
 
@@ -77,12 +66,8 @@ class ConsumerQueue:
     def put(self, key: Hashable, item: Any) -> None:
         items = self._items
         if not items:
-            self._since_s = self._now()
-            if self._waiter is not None and not self._waiter.done():
-                self._waiter.set_result(None)
-        if self._merge is not None:
-            self._put_merged(key, item)
-        elif len(items) < self._max_size:
+            self._begin()
+        if len(items) < self._max_size:
             items.append(item)
         else:
             self.dropped += 1
@@ -90,37 +75,16 @@ class ConsumerQueue:
                 items.popleft()
                 items.append(item)
 
-    def _put_merged(self, key: Hashable, item: Any) -> None:
-        assert self._merge is not None
-        mark = isinstance(item, Late | Gap)
-        waiting = None if mark else self._keyed.get(key)
-        if waiting is not None:
-            waiting[1] = self._merge(waiting[1], item)
-            self.conflated += 1
-            return
-        if len(self._items) >= self._max_size:
-            self.dropped += 1
-            if self._overflow is Overflow.DROP_NEWEST:
-                return
-            self._forget(self._items.popleft())
-        entry = [key, item]
-        self._items.append(entry)
-        if mark:
-            self._keyed.pop(key, None)  # what comes after the mark stays after it
-        else:
-            self._keyed[key] = entry
-
-    def _forget(self, entry: list[Any]) -> None:
-        if self._keyed.get(entry[0]) is entry:
-            del self._keyed[entry[0]]
+    def _begin(self) -> None:
+        """The first item comes: its wait begins, the consumer's ends."""
+        self._since_s = self._now()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def take_now(self) -> deque[Any]:
         """Take all that waits, oldest first; may be nothing."""
         items, self._items = self._items, deque()
-        if self._merge is None:
-            return items
-        self._keyed.clear()
-        return deque(item for _, item in items)
+        return items
 
     async def take(self) -> deque[Any]:
         """Wait until something waits, and take all of it, oldest first; for one task."""
@@ -131,3 +95,53 @@ class ConsumerQueue:
             finally:
                 self._waiter = None
         return self.take_now()
+
+
+class ConflatingQueue(ConsumerQueue):
+    """
+    A queue in which a newer item is merged into the waiting one of its key, which keeps its place.
+
+    Args:
+        merge: `merge(waiting, newer)`. Marks (`Late`, `Gap`) are never merged, and nothing is merged across them.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        max_size: int,
+        overflow: Overflow,
+        now: Callable[[], float],
+        merge: Callable[[Any, Any], Any],
+    ) -> None:
+        super().__init__(name, max_size=max_size, overflow=overflow, now=now)
+        self._merge = merge
+        self._keyed: dict[Hashable, list[Any]] = {}
+        """The waiting entry of each key that may still be merged into: [key, item]."""
+
+    def put(self, key: Hashable, item: Any) -> None:
+        mark = isinstance(item, Late | Gap)
+        waiting: list[Any] | None = None if mark else self._keyed.get(key)
+        if waiting is not None:
+            waiting[1] = self._merge(waiting[1], item)
+            self.conflated += 1
+            return
+        if not self._items:
+            self._begin()
+        if len(self._items) >= self._max_size:
+            self.dropped += 1
+            if self._overflow is Overflow.DROP_NEWEST:
+                return
+            oldest: list[Any] = self._items.popleft()
+            if self._keyed.get(oldest[0]) is oldest:
+                del self._keyed[oldest[0]]
+        entry = [key, item]
+        self._items.append(entry)
+        if mark:
+            self._keyed.pop(key, None)
+        else:
+            self._keyed[key] = entry
+
+    def take_now(self) -> deque[Any]:
+        self._keyed.clear()
+        return deque(item for _, item in super().take_now())

@@ -112,7 +112,7 @@ class Ordering:
         self._n = 0
         self.counts = OrderCounts()
         self.asks: list[Gap] = []
-        """Holes to be asked for at the source; taken away by whoever does it."""
+        """Holes to be asked for at the source; cleared by whoever does it."""
 
     def offer(self, key: Hashable, number: int, event: Any, after: int | None = None) -> Sequence[Delivery]:
         """

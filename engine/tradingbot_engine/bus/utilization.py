@@ -39,12 +39,13 @@ class Utilization:
 
     def busy(self, change: int) -> None:
         """So many more workers are busy (negative: fewer)."""
-        self._pass_time()
+        self._pass_time()  # the backlog is looked at once a second and when asked: here it would cost more than the work
         self._busy += change
 
     def value(self) -> float:
         """Return the mean over the last 15 seconds, or since the start if that is less."""
         self._pass_time()
+        self._peak = max(self._peak, self._backlog())
         elapsed_s = self._at_s - self._bucket_from_s
         total, seconds = sum(self._shares) * _BUCKET_S, len(self._shares) * _BUCKET_S
         if elapsed_s > 0:
@@ -66,7 +67,6 @@ class Utilization:
             self._busy_s = self._peak = 0.0
         self._busy_s += self._busy * (now - self._at_s)
         self._at_s = now
-        self._peak = max(self._peak, self._backlog())
 
     def _share(self, seconds: float) -> float:
         busy = self._busy_s / (self._workers * seconds) if seconds else self._busy / self._workers

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tradingbot_engine.bus.bus import EventBus
-from tradingbot_engine.bus.consumers import ConsumerQueue, Overflow
+from tradingbot_engine.bus.consumers import ConflatingQueue, ConsumerQueue, Overflow
 from tradingbot_engine.bus.ordered import Gap, Late, Ordering, sequence, slot_of
 from tradingbot_engine.clock import ManualClock
 from tradingbot_engine.errors import TemporaryError
@@ -237,7 +237,7 @@ async def test_a_slow_consumer_is_seen_and_bounded_and_holds_nobody_up():
 async def test_a_conflating_consumer_sees_the_latest_of_each_key_at_its_first_place():
     """A busy key must not push itself back again and again; marks are kept between."""
     clock = ManualClock()
-    q = ConsumerQueue(
+    q = ConflatingQueue(
         "c", max_size=3, overflow=Overflow.DROP_OLDEST, now=clock.monotonic_s, merge=lambda old, new: f"{old}+{new}"
     )
     for key, item in (("a", "1"), ("b", "2"), ("a", "3"), ("b", "4")):
