@@ -29,6 +29,8 @@ HURRY = {"zombies_refused": 1.12, "forks_of_confirmed_trades": 1.12, "expired_th
 """Below so many times its minimum, a count is behind and what makes it comes next; engines rather die at their points."""
 HEAD_START_TRADES = 60
 """What rests is reckoned as if so many trades more were filled: nothing waits for the first ones."""
+AHEAD = 1.5
+"""Crash points that will be wanted at so many times the trades are sought now."""
 QUOTA_PER_TRADE = {"runner": 1 / 500, "localnet": 1 / 500, "freeze": 1 / 300}
 """Acts that the minima want at all, but not per trade."""
 
@@ -39,12 +41,11 @@ class Pace:
 
     Args:
         plan: The seed's own order of things.
-        trades: Filled trades that the whole run is to reach, all storms together.
         dense: Whether to do all of the plan, whatever was counted.
     """
 
-    def __init__(self, plan: Plan, *, trades: int, dense: bool) -> None:
-        self.plan, self.dense, self._trades = plan, dense, trades
+    def __init__(self, plan: Plan, *, dense: bool) -> None:
+        self.plan, self.dense = plan, dense
         self._missed: deque[str] = deque()
         self._urged = False
 
@@ -68,8 +69,7 @@ class Pace:
             return self.plan.next_point()
         if self._missed:
             return self._missed.popleft()
-        late = self._trades - count.trades < self._trades / 3
-        lacking = [p for p in wanted_points(self._trades) if late and not count.kills_at[p]]
+        lacking = [p for p in wanted_points(int(AHEAD * count.trades)) if not count.kills_at[p]]
         if lacking:
             return self.plan.visit(lacking[0])
         return "" if self._is_ahead("kills", count) else self.plan.next_point()

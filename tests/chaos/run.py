@@ -83,9 +83,8 @@ async def one_seed(
     say: bool,
     variant: Variant,
     before: Report,
-    run_trades: int,
 ) -> Report:
-    """Run one seed to its audit; `before` and `run_trades`: what the whole run has counted, and is to reach."""
+    """Run one seed to its audit; `before`: what the run has counted so far."""
     postgres = variant.postgres_for(seed)
     url = await new_database(postgres, f"seed_{seed}") if postgres else None
     dense = trades <= DENSE_TRADES
@@ -94,7 +93,7 @@ async def one_seed(
     async with aiohttp.ClientSession() as http:
         world = World(setup=setup, directory=directory, http=http)
         plan = Plan(seed, nodes=setup.nodes, slot_ms=setup.slot_ms, dense=dense)
-        pace = Pace(plan, trades=run_trades, dense=dense)
+        pace = Pace(plan, dense=dense)
         await world.start()
         storm = NaiveStorm(world, plan, say=say) if naive else Storm(world, pace, before=before, say=say)
         try:
@@ -150,7 +149,6 @@ async def run(
                 say=say,
                 variant=variant,
                 before=total,
-                run_trades=trades * len(seeds),
             )
             total.add(report)
             if say:
