@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.ledgers import (
+    MINT,
     NOW_MS,
     SOL,
     TODAY,
@@ -15,11 +17,13 @@ from support.ledgers import (
     a_fill,
     a_risk,
     an_entry,
+    an_exit,
     bought,
     claimed,
     limits,
     own,
     signed,
+    sold,
     step,
 )
 from support.places import Place
@@ -29,11 +33,15 @@ from tradingbot_engine.clock import ManualClock
 from tradingbot_engine.core.intents import IntentEvent as E
 from tradingbot_engine.core.risk.tiers import apply_flow
 from tradingbot_engine.domain.events import Bar
+from tradingbot_engine.domain.intents import IntentState as S
 from tradingbot_engine.domain.portfolio import RiskState, Tier
 from tradingbot_engine.errors import LedgerInUse, LedgerUnavailable, PermanentError, WrongGenesis
+from tradingbot_engine.ledger.base import ProgramLedger
 from tradingbot_engine.ledger.invariants import violations
-from tradingbot_engine.ledger.port import Ledger, ShardRow
+from tradingbot_engine.ledger.port import ClaimOutcome, Ledger, ShardRow
+from tradingbot_engine.ledger.program import execute
 from tradingbot_engine.ledger.readonly import open_ledger_readonly
+from tradingbot_engine.ledger.retention import DAY_MS, KEEP_DAYS
 from tradingbot_engine.lifecycle import Lifecycle
 from tradingbot_engine.market.wallet import WalletBalance
 from tradingbot_engine.upkeep import WalletWatch
@@ -327,3 +335,85 @@ async def test_a_ledger_that_is_not_there_is_not_made_by_reading(tmp_path: Path)
         async with open_ledger_readonly(tmp_path / "none.db"):
             pass
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_what_ended_long_ago_leaves_the_journal_and_nothing_that_an_audit_asks_for(
+    ledger: Ledger, place: Place
+) -> None:
+    """Old steps, takes, flows and bytes that cannot be sent any more go; trades with their signatures, amounts and results stay."""
+    assert await ledger.observe_wallet(lamports=101 * SOL, quote=101 * SOL, slot=20) == SOL
+    for shard in (0, 0, 1, 0):
+        me = await own(ledger, shard)
+    held, sold_out, failed, open_one = (an_entry(n, mint=f"mint {n}") for n in range(4))
+    await bought(ledger, held, me, slot=200)
+    await bought(ledger, sold_out, me, slot=201)
+    await sold(ledger, an_exit(sold_out, "out"), me, proceeds=SOL, slot=202)
+    record = await signed(ledger, await claimed(ledger, failed, me), me)
+    await step(ledger, record, E.FAIL, me, fill=a_fill(failed, base=0, quote=0))
+    record = await signed(ledger, await claimed(ledger, open_one, me), me)
+    record = await step(ledger, record, E.EXPIRE, me)
+    for tier in (Tier.WARNING, Tier.NORMAL):
+        await ledger.update_risk(
+            lambda risk, to=tier: replace(risk, tier=to, tier_since_ms=risk.tier_since_ms + 1),  # type: ignore[misc]
+            ownership=None,
+            actor="test",
+        )
+
+    young = KEEP_DAYS * DAY_MS
+    later = await place.open(now_ms=NOW_MS + young)
+    before = await everything(later)
+    assert await later.forget() == 0
+    assert await everything(later) == before
+
+    old = await place.open(now_ms=NOW_MS + young + 10_000)
+    await old.save_bars([(MINT, Bar(NOW_MS - NOW_MS % 60_000, 1.0, 1.0, 1.0, 1.0, 1, 1))])
+    after = await everything(old)
+    journal = {row[3] for row in after["transitions"]}
+    assert journal == {None, open_one.id}
+    assert [(row[1], row[2]) for row in after["transitions"] if row[3] is None] == [(1, 1), (0, 3)]
+    assert [len(state["tier_journal"]) for state in (before, after)] == [2, 1]
+    assert [len(state["flows"]) for state in (before, after)] == [1, 0]
+    wires = {(row[0], row[1]): bytes(row[3]) for row in after["attempts"]}
+    assert wires[failed.id, 1] == b""
+    assert all(wires[key] for key in wires if key[0] != failed.id)
+    for table in ("intents", "positions", "fills", "bots", "strategies"):
+        assert after[table] == before[table], table
+    assert [row[:3] for row in after["attempts"]] == [row[:3] for row in before["attempts"]]
+    assert await violations(old, forgotten_ms=NOW_MS + 10_000) == []
+    assert await old.forget() == 0
+    again = await old.claim(failed, ownership=me, limits=limits())
+    assert again.outcome is ClaimOutcome.KNOWN
+    record = await signed(old, record, me)  # what is open goes on as ever
+    await step(old, record, E.ABANDON if record.state is S.EXPIRED else E.EXPIRE, me)
+    assert await violations(old, forgotten_ms=NOW_MS + 10_000) == []
+
+
+async def test_a_long_journal_is_forgotten_in_small_batches(ledger: Ledger, place: Place) -> None:
+    """Each batch is a short transaction of its own, and leaves every trade's steps either all there or all gone."""
+    me = await own(ledger)
+    for n in range(120):
+        record = await claimed(ledger, an_entry(n, mint=f"mint {n}"), me)
+        await step(ledger, record, E.ABANDON, me)
+    old = await place.open(now_ms=NOW_MS + KEEP_DAYS * DAY_MS + 10_000)
+    sizes = []
+    while gone := await old.forget():
+        sizes.append(gone)
+        assert await violations(old, forgotten_ms=NOW_MS + 10_000) == []
+    assert sum(sizes) == 240
+    assert len(sizes) > 1
+    assert max(sizes) <= 201
+
+
+async def everything(ledger: Ledger) -> dict[str, list[tuple[Any, ...]]]:
+    """Return what the tables hold."""
+    asked = {
+        "transitions": "SELECT seq, shard, epoch, intent_id FROM transitions ORDER BY seq",
+        "attempts": "SELECT intent_id, n, signature, wire FROM attempts ORDER BY 1, 2",
+        "flows": "SELECT * FROM flows ORDER BY id",
+        "tier_journal": "SELECT * FROM tier_journal ORDER BY id",
+        **{
+            name: f"SELECT * FROM {name} ORDER BY 1" for name in ("intents", "positions", "fills", "bots", "strategies")
+        },
+    }
+    assert isinstance(ledger, ProgramLedger)
+    return {name: [tuple(r) for r in await ledger.look(lambda q=sql: execute(q))] for name, sql in asked.items()}  # type: ignore[misc]

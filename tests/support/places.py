@@ -31,13 +31,13 @@ class Place:
     opened: list[Ledger] = field(default_factory=list)
     server: postgres.Server | None = None
 
-    def ledger(self, holder: str = "me", *, paper: bool = False) -> Ledger:
+    def ledger(self, holder: str = "me", *, paper: bool = False, now_ms: int = NOW_MS) -> Ledger:
         """Return a ledger in this place, not open yet."""
-        return open_ledger(self.settings, holder=holder, clock=ManualClock(now_ms=NOW_MS), paper=paper)
+        return open_ledger(self.settings, holder=holder, clock=ManualClock(now_ms=now_ms), paper=paper)
 
-    async def open(self, holder: str = "me") -> Ledger:
+    async def open(self, holder: str = "me", *, now_ms: int = NOW_MS) -> Ledger:
         """Open the ledger once more; it is closed after the test."""
-        ledger = self.ledger(holder)
+        ledger = self.ledger(holder, now_ms=now_ms)
         await ledger.open()
         self.opened.append(ledger)
         return ledger

@@ -11,7 +11,7 @@ from tradingbot_engine.domain.events import Bar
 from tradingbot_engine.domain.intents import IntentRecord, IntentState, OrderIntent
 from tradingbot_engine.domain.portfolio import Position, RiskState
 from tradingbot_engine.domain.units import IntentId, Lamports, Mint, QuoteUnits, Slot, UnixMs
-from tradingbot_engine.ledger import botrow, claiming, moving, owning, reading, riskrow
+from tradingbot_engine.ledger import botrow, claiming, moving, owning, reading, retention, riskrow
 from tradingbot_engine.ledger.port import (
     BotRecord,
     ClaimLimits,
@@ -31,8 +31,9 @@ T = TypeVar("T")
 class ProgramLedger(ABC):
     """Everything of `Ledger` but opening, closing, and running. See the port for what each method promises and raises."""
 
-    def __init__(self, *, clock: Clock) -> None:
+    def __init__(self, *, clock: Clock, keep_days: int = retention.KEEP_DAYS) -> None:
         self._clock = clock
+        self._keep_ms = keep_days * retention.DAY_MS
 
     @abstractmethod
     async def _write(self, program: Callable[[], Program[T]]) -> T:
@@ -132,6 +133,11 @@ class ProgramLedger(ABC):
     async def save_bars(self, bars: Sequence[tuple[Mint, Bar]]) -> None:
         if bars:
             await self._write(lambda: riskrow.save_bars(bars))
+            await self.forget()  # now and then, and in a transaction of its own
+
+    async def forget(self) -> int:
+        before_ms = self._clock.now_ms() - self._keep_ms
+        return await self._write(lambda: retention.forget(before_ms))
 
     async def bars(self, mint: Mint, *, since_ms: UnixMs) -> Sequence[Bar]:
         return await self._read(lambda: reading.bars(mint, since_ms=since_ms))

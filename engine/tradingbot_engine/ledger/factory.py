@@ -19,8 +19,10 @@ def open_ledger(settings: LedgerSettings, *, holder: str, clock: Clock, paper: b
     if settings.sqlite_path is not None:
         from tradingbot_engine.ledger.sqlite import SqliteLedger
 
-        return SqliteLedger(settings.sqlite_path, clock=clock)
+        return SqliteLedger(settings.sqlite_path, clock=clock, keep_days=settings.keep_days)
     assert settings.url is not None, "the settings' own rule: exactly one of the two"
     from tradingbot_engine.ledger.postgres import PostgresLedger
 
-    return PostgresLedger(settings.url.get_secret_value(), holder=holder, clock=clock, paper=paper)
+    return PostgresLedger(
+        settings.url.get_secret_value(), holder=holder, clock=clock, paper=paper, keep_days=settings.keep_days
+    )

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from tradingbot_engine.core.intents import LIVE, OPEN
+from tradingbot_engine.core.intents import LIVE, OPEN, TERMINAL
 from tradingbot_engine.domain.intents import IntentState
 from tradingbot_engine.domain.signals import Purpose
-from tradingbot_engine.domain.units import SOL_MINT
+from tradingbot_engine.domain.units import SOL_MINT, UnixMs
 from tradingbot_engine.ledger.base import ProgramLedger
 from tradingbot_engine.ledger.book import position_view
 from tradingbot_engine.ledger.moving import INTENTS_OF_POSITION_SQL, intent_view
@@ -28,13 +28,18 @@ _POSITIONS_SQL = (
 )
 
 
-async def violations(ledger: Ledger) -> list[str]:
-    """Return one line per broken invariant, from one consistent look at the ledger."""
+async def violations(ledger: Ledger, *, forgotten_ms: UnixMs = 0) -> list[str]:
+    """
+    Return one line per broken invariant, from one consistent look at the ledger.
+
+    Args:
+        forgotten_ms: Wall time before which the journal may have been forgotten (`ledger.retention`).
+    """
     assert isinstance(ledger, ProgramLedger)
-    return await ledger.look(_violations)
+    return await ledger.look(lambda: _violations(forgotten_ms))
 
 
-def _violations() -> Program[list[str]]:
+def _violations(forgotten_ms: UnixMs) -> Program[list[str]]:
     found: list[str] = []
     bot = yield from one("SELECT open_intents, reserved_quote, reserved_lamports, quote_mint, realized FROM bots")
     if bot is None:
@@ -43,7 +48,7 @@ def _violations() -> Program[list[str]]:
     found += yield from _positions(quote_is_sol=bot[3] == SOL_MINT)
     found += yield from _attempts()
     found += yield from _epochs()
-    found += yield from _journal()
+    found += yield from _journal(forgotten_ms)
     return found
 
 
@@ -139,8 +144,8 @@ def _epochs() -> Program[list[str]]:
     return found
 
 
-def _journal() -> Program[list[str]]:
-    """Each intent's steps join up, from its claim to where it stands."""
+def _journal(forgotten_ms: UnixMs) -> Program[list[str]]:
+    """Each intent's steps join up, from its claim to where it stands; those of one that ended before `forgotten_ms` may be gone, all at once."""
     found = []
     stands: dict[str, str] = {}
     for identity, before, after in (
@@ -151,7 +156,10 @@ def _journal() -> Program[list[str]]:
         if stands.get(identity) != before:
             found.append(f"intent {identity} moved from {before}, but stood at {stands.get(identity)}")
         stands[identity] = after
-    for identity, state, purpose in (yield from execute("SELECT id, state, purpose FROM intents")):
-        if stands.pop(identity, None) != state:
+    for identity, state, purpose, at_ms in (
+        yield from execute("SELECT id, state, purpose, updated_at_ms FROM intents")
+    ):
+        old = state in TERMINAL and at_ms < forgotten_ms
+        if stands.pop(identity, state if old else None) != state:
             found.append(f"{Purpose(purpose)} {identity} is {state}, which its journal does not say")
     return found + [f"the journal knows intent {identity}, the ledger does not" for identity in stands]

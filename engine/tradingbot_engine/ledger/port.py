@@ -312,7 +312,14 @@ class Ledger(Protocol):
 
     # --- bars
     async def save_bars(self, bars: Sequence[tuple[Mint, Bar]]) -> None:
-        """Keep closed bars (a bar that is known already is left as it is) and drop those older than 25 h before the newest."""
+        """
+        Keep closed bars (a bar that is known already is left as it is) and drop those older than 25 h before the newest.
+
+        Afterwards a batch of what the ledger may forget goes as well, see `forget`.
+        """
+
+    async def forget(self) -> int:
+        """Remove a batch of the journal's rows that are older than the settings' `keep_days`; return how many went."""
 
     async def bars(self, mint: Mint, *, since_ms: UnixMs) -> Sequence[Bar]:
         """Return closed bars from `since_ms` on, oldest first."""

@@ -29,6 +29,7 @@ from tradingbot_engine.ledger.postgres_errors import translated
 from tradingbot_engine.ledger.postgres_open import migrate
 from tradingbot_engine.ledger.postgres_sessions import Sessions
 from tradingbot_engine.ledger.program import Program, Row
+from tradingbot_engine.ledger.retention import KEEP_DAYS
 
 if TYPE_CHECKING:
     from tradingbot_engine.ledger.postgres_sessions import Session
@@ -57,8 +58,8 @@ class _Claim:
 class PostgresLedger(ProgramLedger):
     """See `ledger.port.Ledger`."""
 
-    def __init__(self, url: str, *, holder: str, clock: Clock, paper: bool) -> None:
-        super().__init__(clock=clock)
+    def __init__(self, url: str, *, holder: str, clock: Clock, paper: bool, keep_days: int = KEEP_DAYS) -> None:
+        super().__init__(clock=clock, keep_days=keep_days)
         self._url, self._holder, self._paper = url, holder, paper
         self._sessions: Sessions | None = None
         self._claims: asyncio.Queue[_Claim] = asyncio.Queue(MAX_WAITING)

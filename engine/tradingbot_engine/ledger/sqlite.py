@@ -26,6 +26,7 @@ from tradingbot_engine.clock import Clock
 from tradingbot_engine.errors import EngineError, LedgerCorrupt, LedgerUnavailable, PermanentError
 from tradingbot_engine.ledger.base import ProgramLedger
 from tradingbot_engine.ledger.program import Program, run_sqlite
+from tradingbot_engine.ledger.retention import KEEP_DAYS
 from tradingbot_engine.ledger.sqlite_files import (
     check_same,
     connect,
@@ -60,11 +61,12 @@ class _Job:
 class SqliteLedger(ProgramLedger):
     """See `ledger.port.Ledger`."""
 
-    def __init__(self, path: Path, *, clock: Clock, batch: int = BATCH) -> None:
-        super().__init__(clock=clock)
+    def __init__(self, path: Path, *, clock: Clock, batch: int = BATCH, keep_days: int = KEEP_DAYS) -> None:
+        super().__init__(clock=clock, keep_days=keep_days)
         self._path = path
         self._batch = batch
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._gathered: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
         self._writer: threading.Thread | None = None
         self._readers: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
@@ -94,6 +96,7 @@ class SqliteLedger(ProgramLedger):
 
     async def close(self) -> None:
         if self._writer is not None:
+            self._hand_over(asyncio.get_running_loop())
             self._jobs.put(None)
             await asyncio.to_thread(self._writer.join)
             self._writer = None
@@ -146,8 +149,17 @@ class SqliteLedger(ProgramLedger):
             raise LedgerUnavailable(f"{self._path}: {MAX_WAITING} operations wait for the disk")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put(_Job(program, loop, future))
+        gathered = self._gathered.get(loop)
+        if gathered is None:
+            # What this turn of the loop asks for goes to the writer together: one by one, the first would get a commit of its own.
+            gathered = self._gathered[loop] = []
+            loop.call_soon(self._hand_over, loop)
+        gathered.append(_Job(program, loop, future))
         return await future
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        for job in self._gathered.pop(loop, ()):
+            self._jobs.put(job)
 
     def _write_forever(self) -> None:
         assert self._connection is not None
