@@ -30,7 +30,7 @@ from tradingbot_engine.lifecycle import Lifecycle, Phase
 from tradingbot_engine.live import Live
 from tradingbot_engine.metrics import Metrics
 from tradingbot_engine.outside import Outside, open_in_ledger, open_outside
-from tradingbot_engine.settings import EngineSettings
+from tradingbot_engine.settings import EngineSettings, switched_off
 from tradingbot_engine.upkeep import repeat, watch_parent
 
 _log = structlog.get_logger(__name__)
@@ -50,7 +50,7 @@ class Engine:
     def __init__(self, *, settings: EngineSettings, clock: Clock, parent_pid: int | None = None) -> None:
         self._settings, self._clock, self._parent_pid = settings, clock, parent_pid
         self._lifecycle = Lifecycle(clock=clock)
-        self._metrics = Metrics()
+        self._metrics = Metrics(max_series=settings.metrics.max_series)
         self._outside: Outside | None = None
         self._wired: Wired | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -66,6 +66,9 @@ class Engine:
         admin = AdminServer(settings=self._settings.admin, control=self, registry=self._metrics.registry)
         port = await admin.start()
         _log.info("engine starts", bot=self._settings.bot.name, mode=self._settings.bot.mode, admin_port=port)
+        for name, lost in switched_off(self._settings):
+            self._metrics.protection_off.labels(name).set(1)
+            _log.warning("PROTECTION SWITCHED OFF", setting=name, lost=lost)
         if self._parent_pid is not None:
             self._spawn("parent", self._drain_when_orphaned(self._parent_pid))
         try:

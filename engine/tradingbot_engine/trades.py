@@ -16,12 +16,13 @@ from tradingbot_engine.core.intents import TERMINAL
 from tradingbot_engine.domain.events import SignalSettled
 from tradingbot_engine.domain.intents import IntentRecord, IntentState
 from tradingbot_engine.domain.signals import Purpose
-from tradingbot_engine.domain.units import IntentId
+from tradingbot_engine.domain.units import IntentId, UnixMs
 from tradingbot_engine.errors import FatalError, Fenced
 from tradingbot_engine.execution.trade import TradeDriver
 from tradingbot_engine.ledger.port import Ownership
 from tradingbot_engine.lifecycle import Lifecycle, Phase
 from tradingbot_engine.tally import Tally
+from tradingbot_engine.tracing import TRADE
 
 _log = structlog.get_logger(__name__)
 
@@ -41,6 +42,7 @@ class Trades:
         self._driver = driver_with(self.stepped)
         self._book, self._lifecycle, self._tally, self._emit = book, lifecycle, tally, emit
         self._tasks: dict[IntentId, asyncio.Task[None]] = {}
+        self._decided_at_ms: dict[IntentId, UnixMs] = {}
         self._unresolved: set[IntentId] = set()
         self._strays: set[IntentId] = set()
         self._faulty: set[IntentId] = set()
@@ -49,6 +51,10 @@ class Trades:
 
     def __len__(self) -> int:
         return len(self._tasks)
+
+    def oldest_ms(self, now_ms: UnixMs) -> int:
+        """Return how long ago the oldest trade in flight was decided; 0 without any."""
+        return max((now_ms - at_ms for at_ms in self._decided_at_ms.values()), default=0)
 
     @property
     def unresolved(self) -> int:
@@ -63,7 +69,12 @@ class Trades:
             self._unresolved.add(record.intent.id)
         task = asyncio.create_task(self._run(record, ownership), name=f"trade-{record.intent.id[:8]}")
         self._tasks[record.intent.id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(record.intent.id, None))
+        self._decided_at_ms[record.intent.id] = record.intent.created_at_ms
+        task.add_done_callback(lambda _: self._forget(record.intent.id))
+
+    def _forget(self, intent_id: IntentId) -> None:
+        self._tasks.pop(intent_id, None)
+        self._decided_at_ms.pop(intent_id, None)
 
     def adopt_strays(self, open_now: Sequence[IntentRecord], owned: Mapping[int, Ownership]) -> None:
         """
@@ -125,6 +136,7 @@ class Trades:
 
     async def _run(self, record: IntentRecord, ownership: Ownership) -> None:
         intent = record.intent
+        TRADE.set(intent.id)  # a task has its own context: from here on every line and error says which trade
         try:
             last = await self._driver.drive(record, ownership, may_attempt=lambda: self._may_attempt(intent.purpose))
         except Fenced:
