@@ -73,9 +73,8 @@ class EventBus:
 
     def publish(self, key: Hashable, number: int, event: Any, after: int | None = None) -> None:
         """Take an event of the source; see `ordered.Ordering.offer`."""
-        items = self._offer(key, number, event, after)
-        for put in self._puts:
-            for item in items:
+        for item in self._offer(key, number, event, after):
+            for put in self._puts:
                 put(key, item)
         if self._asks:
             self._held_up.set()
