@@ -2,7 +2,8 @@
 The paper executor: quotes are live, everything after them is modelled and marked as paper.
 
 What an attempt will have done is decided when it is prepared, and travels in its wire bytes: so paper trades too survive
-a restart, and no state is held here. The model: filled at the quote, whole, `paper_latency_ms` after signing; base fee
+a restart, and no state is held here. The model: filled at the quote, whole, `paper_latency_ms` after signing (dated in
+market time by its slot, as a block of a real trade is); base fee
 and the whole allowed priority fee are paid; no rent (whether the token account exists is not known).
 """
 
@@ -26,6 +27,7 @@ from tradingbot_engine.execution.port import Creator, Quote, Reading
 from tradingbot_engine.execution.programs import QUOTE_DECIMALS
 from tradingbot_engine.execution.swap import SwapApi
 from tradingbot_engine.execution.wallet_change import LAMPORTS_PER_SIGNATURE
+from tradingbot_engine.market.event_time import EventTime
 from tradingbot_engine.rpc.methods import Rpc
 from tradingbot_engine.rpc.pool import RpcPool
 from tradingbot_engine.settings import EngineSettings
@@ -58,6 +60,7 @@ class PaperExecutor:
         self._decimals, self._fair_price = decimals, fair_price
         self._wallet = settings.wallet.address
         self._execution = settings.execution
+        self._time = EventTime(settings.market.event_time, clock=clock)
         self._quote_mint: Mint = SOL_MINT if settings.market.quote == "SOL" else USDC_MINT
 
     @property
@@ -91,10 +94,13 @@ class PaperExecutor:
     async def prepare(self, record: IntentRecord, quote: Quote, *, epoch: Epoch, now_ms: UnixMs) -> Attempt:
         intent, number = record.intent, record.attempt + 1
         slot = quote.context_slot or await self._rpc.get_slot()
+        at_ms = now_ms + self._execution.paper_latency_ms
+        landed_slot = slot + -(-self._execution.paper_latency_ms // MS_PER_SLOT)
         modelled = {
             "paper": True,
-            "at_ms": now_ms + self._execution.paper_latency_ms,
-            "slot": slot + -(-self._execution.paper_latency_ms // MS_PER_SLOT),
+            "at_ms": at_ms,
+            "block_time_ms": self._time.at_ms(landed_slot) if self._time.by_slot else at_ms,
+            "slot": landed_slot,
             "in": quote.amount_in,
             "out": quote.amount_out,
             "priority_fee": min(intent.max_priority_fee_lamports, self._execution.priority_fee.max_lamports),
@@ -149,7 +155,7 @@ class PaperExecutor:
             attempt=attempt.n,
             signature=attempt.signature,
             slot=modelled["slot"],
-            block_time_ms=modelled["at_ms"],
+            block_time_ms=modelled.get("block_time_ms", modelled["at_ms"]),  # absent in attempts of older versions
             side=intent.side,
             base_delta=base,
             quote_delta=quote,

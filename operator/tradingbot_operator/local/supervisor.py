@@ -257,7 +257,7 @@ class Supervisor:
     def _loop_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failure = error if isinstance(error, Exception) else Failed(str(error))
-            self.stop(str(error) if isinstance(error, BadInput | Failed) else f"{type(error).__name__}: {error}")
+            self.stop(_in_words(error))
 
     # --- stop
     async def _drain(self) -> int:
@@ -308,3 +308,12 @@ class Supervisor:
         self._supplies.forget()  # first: on a full disk what follows fails
         for role in ("engine", "localnet"):
             self._state.record(role, None)
+
+
+def _in_words(error: BaseException) -> str:
+    """Return why a loop ended, for people; what they can put right comes without the name of an exception."""
+    if isinstance(error, BadInput | Failed):
+        return str(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"the state directory cannot be used: {error.strerror}"
+    return f"{type(error).__name__}: {error}"

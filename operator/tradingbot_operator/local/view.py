@@ -88,16 +88,21 @@ class LinesView:
 
 
 class NoView:
-    """Shows nothing on standard output; news go to standard error, where logs are looked for."""
+    """Shows nothing on standard output; news and new reasons go to standard error, where logs are looked for."""
 
     def __init__(self, stream: TextIO = sys.stderr) -> None:
-        self._stream, self._told = stream, 0
+        self._stream, self._told, self._types = stream, 0, set[Any]()
 
     def show(self, board: Board) -> None:
         fresh = board.told - self._told
         self._told = board.told
-        if fresh:
-            self._stream.write("".join(f"{line}\n" for line in list(board.news)[-fresh:]))
+        lines = list(board.news)[-fresh:] if fresh else []
+        types = {str(r.get("type")) for r in _list(board.status.get("reasons"))}
+        if types - self._types and board.answers and not board.stopping:
+            lines.append(f"{phase(board)}: {why_not(board)}")
+        self._types = types
+        if lines:
+            self._stream.write("".join(f"{line}\n" for line in lines))
             self._stream.flush()
 
     def close(self) -> None:
@@ -110,7 +115,9 @@ def phase(board: Board) -> str:
         return "STARTING"
     if not board.answers and not board.stopping:
         return "UNREACHABLE"
-    return str(board.status.get("phase") or "STARTING")
+    word = str(board.status.get("phase") or "STARTING")
+    # An engine that does not answer any more cannot say itself that it drains.
+    return "DRAINING" if board.stopping and word in ("STARTING", "READY") else word
 
 
 def why_not(board: Board) -> str:
@@ -120,7 +127,7 @@ def why_not(board: Board) -> str:
     if tier not in (None, "NORMAL") and why:
         reasons.append(f"tier {tier}: {why}")
     if board.stopping:
-        reasons.insert(0, f"Draining: {board.stopping}")
+        reasons.insert(0, f"{'Stopped' if phase(board) == 'STOPPED' else 'Draining'}: {board.stopping}")
     elif not board.status:
         reasons.insert(0, "Starting")
     elif not board.answers:

@@ -91,6 +91,10 @@ def test_the_reason_for_not_trading_is_one_sentence():
     assert why_not(found).startswith("Unreachable: ")
     found.stopping = "Ctrl-C"
     assert why_not(found).startswith("Draining: Ctrl-C")
+    assert " DRAINING " in one_line(found), "what a silent engine said before it was told to drain is old"
+    found.take({**STATUS, "phase": "STOPPED"})
+    assert why_not(found).startswith("Stopped: Ctrl-C")
+    assert " STOPPED " in one_line(found)
 
 
 def test_lines_tell_each_new_fill_once_and_old_ones_not_at_all():
@@ -115,11 +119,15 @@ def test_no_view_writes_news_elsewhere_and_nothing_to_standard_output(capsys: py
     """With --output json standard output is the summary's alone."""
     stream = io.StringIO()
     view = NoView(stream)
-    found = board(STATUS)
+    found = board({**STATUS, "reasons": [], "tier": "NORMAL"})
     found.say("news")
     view.show(found)
     view.show(found)
     assert stream.getvalue() == "news\n"
+    found.take({**STATUS, "tier": "NORMAL"})
+    view.show(found)
+    view.show(found)
+    assert stream.getvalue() == "news\nREADY: StaleMarketData: no sign of life for 900 ms\n"
     assert capsys.readouterr().out == ""
 
 
