@@ -24,10 +24,11 @@ from tradingbot_engine.core.ids import shard_of
 from tradingbot_engine.core.state import CoreState, StrategyConfig
 from tradingbot_engine.desk import Desk
 from tradingbot_engine.domain.events import Event, PositionChanged, RiskChanged
+from tradingbot_engine.execution.reclaim import Reclaimer
 from tradingbot_engine.execution.trade import TradeDriver
 from tradingbot_engine.guard import LedgerGuard
 from tradingbot_engine.ledger.port import BotRecord, Ownership
-from tradingbot_engine.lifecycle import Lifecycle
+from tradingbot_engine.lifecycle import Lifecycle, Phase
 from tradingbot_engine.live import Live
 from tradingbot_engine.market.tokens import QUOTE_DECIMALS
 from tradingbot_engine.market.wallet import read_wallet
@@ -199,6 +200,7 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
             owned=owned,
             emit=emit,
             tally=tally,
+            guard=guard,
             watch_nodes=nodes.look,
         ),
     )
@@ -215,6 +217,7 @@ def _upkeep(
     owned: dict[int, Ownership],
     emit: Callable[[Event], None],
     tally: Tally,
+    guard: LedgerGuard,
     watch_nodes: Callable[[], Awaitable[None]],
 ) -> Upkeep:
     ledger, bot = outside.ledger, book.bot
@@ -245,4 +248,15 @@ def _upkeep(
         ("mark", 1.0, marker.mark),
         ("outbox", 0.5, OutboxTeller(ledger=ledger).tell),
     )
-    return every if bot.paper else (*every, ("wallet", 5.0, watch.compare))
+    if outside.signer is None:
+        return every
+    reclaimer = Reclaimer(
+        ledger=ledger,
+        rpc=outside.rpc,
+        signer=outside.signer,
+        genesis_hash=outside.genesis_hash,
+        clock=outside.clock,
+        ownerships=lambda: tuple(owned.values()),
+        hold=lambda: guard.hold() or lifecycle.phase is not Phase.READY or lifecycle.fatal is not None,
+    )
+    return (*every, ("wallet", 5.0, watch.compare), ("rent", 10.0, reclaimer.step))

@@ -14,7 +14,7 @@ from tradingbot_engine.errors import EngineError, WrongGenesis
 from tradingbot_engine.execution.live import LiveExecutor
 from tradingbot_engine.execution.paper import PaperExecutor
 from tradingbot_engine.execution.port import Executor
-from tradingbot_engine.execution.signer import load_signer
+from tradingbot_engine.execution.signer import Signer, load_signer
 from tradingbot_engine.execution.swap import SwapApi
 from tradingbot_engine.ledger.factory import open_ledger
 from tradingbot_engine.ledger.port import Ledger
@@ -37,6 +37,8 @@ class Outside:
     genesis_hash: str
     tokens: Sequence[Token]
     feed: Feed
+    signer: Signer | None
+    """None on paper."""
     clock: Clock
     holder: str
     """Random id of this process incarnation, under which it holds shards."""
@@ -74,6 +76,7 @@ async def open_outside(settings: EngineSettings, *, clock: Clock) -> Outside:
             raise WrongGenesis(str(error)) from error
         feed = build_feed(settings, rpc, clock)
         executor: Executor
+        signer: Signer | None = None
         decimals = {token.mint: token.decimals for token in tokens}
         if paper:
             executor = PaperExecutor(
@@ -104,6 +107,7 @@ async def open_outside(settings: EngineSettings, *, clock: Clock) -> Outside:
             genesis_hash=expected or await executor.genesis_hash(),
             tokens=tokens,
             feed=feed,
+            signer=signer,
             clock=clock,
             holder=holder,
             closing=opened.pop_all(),

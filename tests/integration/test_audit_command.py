@@ -82,6 +82,7 @@ async def test_a_state_directory_is_audited_in_one_line_of_json(traded):
         "phantom": 0,
         "open": 0,
         "foreign": 1,
+        "upkeep": 0,
         "failed": 0,
         "verdict": "proven",
         "findings": [],

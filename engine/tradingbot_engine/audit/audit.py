@@ -72,5 +72,5 @@ async def run_audit(
 
 def _paper(books: Books) -> Report:
     filled = sum(fill.paper for fill in books.fills.values())
-    nothing = Comparison(transactions=0, filled=filled, foreign=0, failed=0, doubled=0, findings=())
+    nothing = Comparison(transactions=0, filled=filled, foreign=0, upkeep=0, failed=0, doubled=0, findings=())
     return Report(books.bot, books.wallet, Verdict.PAPER, nothing)

@@ -48,6 +48,8 @@ class Comparison:
     transactions: int
     filled: int
     foreign: int
+    upkeep: int
+    """Rent of guard accounts on its way back."""
     failed: int
     doubled: int
     findings: tuple[Finding, ...]
@@ -70,11 +72,13 @@ def compare(transactions: Sequence[Landed], books: Books) -> Comparison:
     by_signature = {t.signature: t for t in own}
     findings: list[Finding] = []
     landed: dict[IntentId, list[Landed]] = defaultdict(list)
-    foreign = failed = 0
+    foreign = upkeep = failed = 0
     for transaction in own:
         if not transaction.marks:
             if transaction.signature in books.attempts:
                 findings.append(_unmarked(transaction, books))
+            elif transaction.reclaims:
+                upkeep += 1
             else:
                 foreign += 1
             continue
@@ -99,6 +103,7 @@ def compare(transactions: Sequence[Landed], books: Books) -> Comparison:
         transactions=len(own),
         filled=len(landed),
         foreign=foreign,
+        upkeep=upkeep,
         failed=failed,
         doubled=doubled,
         findings=tuple(findings),

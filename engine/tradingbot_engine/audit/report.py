@@ -72,6 +72,7 @@ class Report:
             "filled": c.filled,
             **{kind.value: c.count(kind) for kind in _KEYS},
             "foreign": c.foreign,
+            "upkeep": c.upkeep,
             "failed": c.failed,
             "verdict": self.verdict.value,
             "findings": [_finding(f) for f in c.findings[:SHOWN]],
@@ -88,6 +89,7 @@ class Report:
         ]
         rows += [(kind.value, c.count(kind), _MEANING[kind]) for kind in _KEYS]
         rows += [("foreign", c.foreign, "unmarked, for example a person's own trades: no failure")]
+        rows += [("upkeep", c.upkeep, "rent of guard accounts that came back: no trade")]
         rows += [("failed", c.failed, "landed with an error and paid a fee")]
         lines += [f"  {name:<13}{number:>8}  {meaning}" for name, number, meaning in rows]
         for finding in c.findings[:SHOWN]:

@@ -33,7 +33,7 @@ MEMOS = frozenset({"Memo1UhkJRfHyvLMcVucJwxXeuD728EqVDDwjDxFMNo", "MemoSq4gqABAX
 LAMPORTS_PER_SIGNATURE: Lamports = 5000
 _MARK = re.compile(r"(?<![0-9A-Za-z])tb1:([0-9a-f]{32})(?![0-9A-Za-z])")
 _GUARD_SEED = re.compile(r"[0-9a-f]{32}")
-_CREATE_WITH_SEED = 3
+_CREATE_WITH_SEED, _TRANSFER_WITH_SEED = 3, 11
 _TRANSFER, _TRANSFER_CHECKED, _TRANSFER_FEE = 3, 12, (26, 1)
 _INITIALIZE, _INITIALIZE_2, _INITIALIZE_3 = 1, 16, 18
 
@@ -58,6 +58,8 @@ class Landed:
     signed: bool
     """Whether the wallet is among the signers; others may mention it, or copy a mark."""
     marks: tuple[IntentId, ...]
+    reclaims: tuple[IntentId, ...]
+    """Intents whose guard accounts are emptied into the wallet: rent that comes back."""
     fee: Lamports
     signatures: int
     lamports_before: Lamports
@@ -123,6 +125,7 @@ def _read(answer: Any, signature: Signature, wallet: Address) -> Landed:
         failed=failed,
         signed=wallet in static[: message.header.num_required_signatures],
         marks=tuple(dict.fromkeys(_marks(top, wallet))),
+        reclaims=tuple(dict.fromkeys(_reclaims(top, wallet))),
         fee=int(meta["fee"]),
         signatures=len(transaction.signatures),
         lamports_before=int(before[at]) if at is not None else 0,
@@ -162,6 +165,23 @@ def _guard_seed(data: bytes, wallet: Address) -> IntentId | None:
     length = int.from_bytes(data[36:44], "little")
     seed = data[44 : 44 + length].decode("utf-8", "replace")
     return seed if _GUARD_SEED.fullmatch(seed) else None
+
+
+def _reclaims(instructions: Iterable[_Instruction], wallet: Address) -> Iterator[IntentId]:
+    """Yield the ids of intents whose guard's lamports top-level instructions move to the wallet."""
+    for instruction in instructions:
+        data, accounts = instruction.data, instruction.accounts
+        if instruction.program != SYSTEM or len(accounts) < 3 or len(data) < 20:
+            continue
+        if int.from_bytes(data[:4], "little") != _TRANSFER_WITH_SEED or accounts[1:3] != (wallet, wallet):
+            continue
+        length = int.from_bytes(data[12:20], "little")
+        seed = data[20 : 20 + length].decode("utf-8", "replace")
+        if not _GUARD_SEED.fullmatch(seed):
+            continue
+        system = Pubkey.from_string(SYSTEM)
+        if accounts[0] == str(Pubkey.create_with_seed(Pubkey.from_string(wallet), seed, system)):
+            yield seed
 
 
 class _TokenAccounts:

@@ -35,14 +35,19 @@ _CREATE_WITH_SEED = 3
 
 
 def carries_guard(attempt: Attempt) -> bool:
-    """Return whether instruction 0 of the journalled bytes is the guard of the attempt's intent: settings may change, bytes do not."""
+    """Return whether the attempt makes its intent's guard account: settings may change, journalled bytes do not."""
+    return wire_carries_guard(attempt.wire, attempt.intent_id)
+
+
+def wire_carries_guard(wire: bytes, intent_id: IntentId) -> bool:
+    """Return whether instruction 0 of a transaction is the guard of the intent."""
     try:
-        message = VersionedTransaction.from_bytes(attempt.wire).message
+        message = VersionedTransaction.from_bytes(wire).message
         first = message.instructions[0]
         payer, program = message.account_keys[0], message.account_keys[first.program_id_index]
     except (ValueError, IndexError):
         return False  # a paper attempt, or a message that needs tables to be read: none of ours does
-    return program == SYSTEM and seed_of_guard(bytes(first.data), payer) == attempt.intent_id
+    return program == SYSTEM and seed_of_guard(bytes(first.data), payer) == intent_id
 
 
 def seed_of_guard(data: bytes, base: Pubkey) -> str | None:

@@ -10,16 +10,19 @@ from tradingbot_engine.clock import Clock
 from tradingbot_engine.domain.events import Bar
 from tradingbot_engine.domain.intents import IntentRecord, IntentState, OrderIntent
 from tradingbot_engine.domain.portfolio import Position, RiskState
-from tradingbot_engine.domain.units import IntentId, Lamports, Mint, QuoteUnits, Slot, UnixMs
-from tradingbot_engine.ledger import botrow, claiming, moving, owning, reading, retention, riskrow
+from tradingbot_engine.domain.units import BlockHeight, IntentId, Lamports, Mint, QuoteUnits, Slot, UnixMs
+from tradingbot_engine.ledger import botrow, claiming, moving, owning, reading, reclaiming, retention, riskrow
 from tradingbot_engine.ledger.port import (
     BotRecord,
     ClaimLimits,
     ClaimResult,
     FillRow,
+    GuardDue,
     Move,
     OutboxRow,
     Ownership,
+    Reclaim,
+    ReclaimEnd,
     ShardRow,
     TierChange,
 )
@@ -106,6 +109,24 @@ class ProgramLedger(ABC):
 
     async def intent_counts(self) -> Mapping[IntentState, int]:
         return await self._read(reading.intent_counts)
+
+    # --- the rent of guard accounts
+    async def guards_due(
+        self, *, ownership: Ownership, height: BlockHeight, since: Slot, limit: int
+    ) -> tuple[Sequence[GuardDue], Slot]:
+        return await self._read(lambda: reclaiming.guards_due(ownership, height=height, since=since, limit=limit))
+
+    async def guards_gone(self, intents: Sequence[IntentId], *, ownership: Ownership) -> None:
+        await self._write(lambda: reclaiming.guards_gone(intents, ownership=ownership))
+
+    async def reclaim(self, wanted: Reclaim, *, ownership: Ownership) -> None:
+        await self._write(lambda: reclaiming.reclaim(wanted, ownership=ownership))
+
+    async def open_reclaims(self) -> Sequence[Reclaim]:
+        return await self._read(reclaiming.open_reclaims)
+
+    async def reclaim_ended(self, signature: str, end: ReclaimEnd | None, *, ownership: Ownership) -> bool:
+        return await self._write(lambda: reclaiming.reclaim_ended(signature, end, ownership=ownership))
 
     # --- portfolio and risk
     async def positions(self, *, shard: int | None = None, closed: bool = False) -> Sequence[Position]:

@@ -93,7 +93,9 @@ def observe_wallet(
     known_lamports, known_quote, known_slot, quote_mint = row
     # A statement of its own, after the lock: ends of trades take the same lock.
     busy = yield from execute(
-        "SELECT 1 FROM attempts WHERE state IN ('SIGNED', 'SUBMITTED', 'CONFIRMED') OR landed_slot > $1 LIMIT 1", slot
+        "SELECT 1 FROM attempts WHERE state IN ('SIGNED', 'SUBMITTED', 'CONFIRMED') OR landed_slot > $1 "
+        "UNION ALL SELECT 1 FROM reclaims WHERE state = 'SENT' OR landed_slot > $1 LIMIT 1",
+        slot,
     )
     if busy or slot < known_slot:
         return None

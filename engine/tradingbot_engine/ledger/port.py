@@ -19,6 +19,7 @@ from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, Intent
 from tradingbot_engine.domain.portfolio import Position, RiskState
 from tradingbot_engine.domain.units import (
     Address,
+    BlockHeight,
     Epoch,
     IntentId,
     Lamports,
@@ -169,6 +170,38 @@ class FillRow:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardDue:
+    """A finished intent whose transaction may have left a guard account: the bytes that succeeded tell."""
+
+    intent_id: IntentId
+    wire: bytes
+    slot: Slot
+    ended_at_ms: UnixMs
+
+
+@dataclass(frozen=True, slots=True)
+class Reclaim:
+    """A signed transaction that fetches the rent of the guards of `intents`; journalled before any byte of it leaves."""
+
+    signature: str
+    wire: bytes
+    blockhash_slot: Slot
+    last_valid_block_height: BlockHeight
+    intents: tuple[IntentId, ...]
+    signed_at_ms: UnixMs
+
+
+@dataclass(frozen=True, slots=True)
+class ReclaimEnd:
+    """What a finalized reclaim did to the wallet: rent less fee, or the fee alone."""
+
+    slot: Slot
+    lamport_delta: Lamports
+    fee_lamports: Lamports
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TierChange:
     """One row of the tier journal: who moved the bot from which tier to which, and why."""
 
@@ -284,6 +317,34 @@ class Ledger(Protocol):
 
     async def intent_counts(self) -> Mapping[IntentState, int]:
         """Return how many intents stand in each state."""
+
+    # --- the rent of guard accounts
+    async def guards_due(
+        self, *, ownership: Ownership, height: BlockHeight, since: Slot, limit: int
+    ) -> tuple[Sequence[GuardDue], Slot]:
+        """
+        Return intents of the shard that are over and none of whose attempts can land at a block height above `height`.
+
+        Oldest first, of those that landed at slot `since` or later; without those that a reclaim names or that are known to
+        have no guard. Also returns from which slot on to ask the next time: a long history is gone through once.
+        """
+
+    async def guards_gone(self, intents: Sequence[IntentId], *, ownership: Ownership) -> None:
+        """Remember that these intents have no guard account (any more)."""
+
+    async def reclaim(self, wanted: Reclaim, *, ownership: Ownership) -> None:
+        """Journal a signed reclaim: its intents are due no more, and the wallet counts as in motion until it has ended."""
+
+    async def open_reclaims(self) -> Sequence[Reclaim]:
+        """Return the reclaims that have not ended, oldest first."""
+
+    async def reclaim_ended(self, signature: str, end: ReclaimEnd | None, *, ownership: Ownership) -> bool:
+        """
+        Book what a reclaim did, once; None: it expired. False if it had ended already.
+
+        The rent is no gain and no deposit: it moves the wallet's balance alone; the fee is a loss. The intents of one that
+        failed or expired are due again.
+        """
 
     # --- portfolio and risk
     async def positions(self, *, shard: int | None = None, closed: bool = False) -> Sequence[Position]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tradingbot_engine.core.intents import TERMINAL
-from tradingbot_engine.domain.units import SOL_MINT, BlockHeight, IntentId
+from tradingbot_engine.domain.units import SOL_MINT, BlockHeight, IntentId, Slot
 from tradingbot_engine.ledger.owning import fence
 from tradingbot_engine.ledger.port import GuardDue, Ownership, Reclaim, ReclaimEnd
 from tradingbot_engine.ledger.program import Program, each, execute, one
@@ -15,10 +15,14 @@ _ENDED = ", ".join(repr(str(s)) for s in sorted(TERMINAL))
 DUE_SQL = (
     "SELECT f.intent_id, a.wire, f.slot, i.updated_at_ms FROM fills f "
     "JOIN intents i ON i.id = f.intent_id JOIN attempts a ON a.intent_id = f.intent_id AND a.n = f.attempt "
-    f"WHERE f.finalized = 1 AND f.paper = 0 AND i.shard = $1 AND i.state IN ({_ENDED}) "
+    f"WHERE f.finalized = 1 AND f.paper = 0 AND f.slot >= $4 AND i.shard = $1 AND i.state IN ({_ENDED}) "
     "AND NOT EXISTS (SELECT 1 FROM guards g WHERE g.intent_id = f.intent_id) "
     "AND NOT EXISTS (SELECT 1 FROM attempts b WHERE b.intent_id = f.intent_id AND b.last_valid_block_height >= $2) "
     "ORDER BY f.slot LIMIT $3"
+)
+NEXT_SQL = (
+    "SELECT min(f.slot) FROM fills f WHERE f.slot >= $1 "
+    "AND NOT EXISTS (SELECT 1 FROM guards g WHERE g.intent_id = f.intent_id)"
 )
 _COLUMNS = "signature, wire, blockhash_slot, last_valid_block_height, guards, signed_at_ms"
 INSERT_SQL = f"INSERT INTO reclaims ({_COLUMNS}, state) VALUES ($1, $2, $3, $4, $5, $6, 'SENT')"
@@ -34,10 +38,17 @@ WALLET_SQL = (
 )
 
 
-def guards_due(ownership: Ownership, *, height: BlockHeight, limit: int) -> Program[Sequence[GuardDue]]:
+def guards_due(
+    ownership: Ownership, *, height: BlockHeight, since: Slot, limit: int
+) -> Program[tuple[Sequence[GuardDue], Slot]]:
     """See `Ledger.guards_due`."""
-    rows = yield from execute(DUE_SQL, ownership.shard, height, limit)
-    return [GuardDue(row[0], bytes(row[1]), row[2], row[3]) for row in rows]
+    rows = yield from execute(DUE_SQL, ownership.shard, height, limit, since)
+    waiting = yield from one(NEXT_SQL, since)
+    newest = yield from one("SELECT coalesce(max(slot), 0) FROM fills")
+    assert waiting is not None and newest is not None  # noqa: PT018  (an aggregate is one row)
+    return [GuardDue(row[0], bytes(row[1]), row[2], row[3]) for row in rows], (
+        newest[0] if waiting[0] is None else waiting[0]
+    )
 
 
 def guards_gone(intents: Sequence[IntentId], *, ownership: Ownership) -> Program[None]:

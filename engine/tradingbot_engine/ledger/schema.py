@@ -289,3 +289,24 @@ tier_journal = _table(
     *(_text(n) for n in ("old", "new", "reason", "actor")),
 )
 """Who moved the bot from which tier to which, and why."""
+
+reclaims = _table(
+    "reclaims",
+    Column("signature", Text, primary_key=True),
+    _text("state"),
+    CheckConstraint("state IN ('SENT', 'DONE', 'FAILED', 'EXPIRED')", name="state"),
+    Column("wire", LargeBinary, nullable=False),
+    *(_int(n) for n in ("blockhash_slot", "last_valid_block_height")),
+    _text("guards"),
+    _int("signed_at_ms"),
+    *(Column(n, INT) for n in ("landed_slot", "lamport_delta", "fee_lamports")),
+)
+"""Transactions that fetch the rent of guard accounts, committed before any byte leaves; `guards`: the intents' ids, by commas."""
+
+guards = _table(
+    "guards",
+    Column("intent_id", Text, ForeignKey("intents.id"), primary_key=True),
+    _text("signature"),
+    Index("ix_guards_signature", "signature"),
+)
+"""Intents whose guard is being or has been fetched by the reclaim `signature`, or that have none ("")."""
