@@ -32,7 +32,7 @@ class Act:
     """
     One thing that goes wrong.
 
-    `kind` is "node" (a node's fault, off again after `lasts_s`), "fork", "halt", "blackout" (no send reaches a leader), or
+    `kind` is "node" (a node's fault, off again after `lasts_s`), "fork" (within `lasts_s`), "halt", "blackout" (no send reaches a leader), or
     one of `PROCESS_ACTS`.
     """
 
@@ -83,8 +83,8 @@ class Plan:
         return None
 
     def deep_fork(self) -> Act:
-        """Abandon so many blocks that every trade that is merely confirmed is gone with them."""
-        return Act("fork", 0.0, {"kind": "fork", "slots": 15, "requeue": False, "stay": []})
+        """Abandon so many blocks that every trade that is merely confirmed goes with them; wait a while for one."""
+        return Act("fork", 3.0, {"kind": "fork", "slots": 15, "requeue": False, "stay": []})
 
     def process_act(self, kind: str) -> Act:
         """Return one of `PROCESS_ACTS`."""

@@ -27,6 +27,8 @@ REST = {
 """So many times its minimum, a count is ahead and what makes it rests."""
 HURRY = {"zombies_refused": 1.12, "forks_of_confirmed_trades": 1.12, "expired_then_retried": 1.12, "kills": 0.9}
 """Below so many times its minimum, a count is behind and what makes it comes next; engines rather die at their points."""
+SETTLING = 1.4
+"""So many times as much is enough in a short storm: what is open when the faults end still becomes trades, and counts."""
 HEAD_START_TRADES = 60
 """What rests is reckoned as if so many trades more were filled: nothing waits for the first ones."""
 AHEAD = 1.5
@@ -47,11 +49,15 @@ class Pace:
     def __init__(self, plan: Plan, *, dense: bool) -> None:
         self.plan, self.dense = plan, dense
         self._missed: deque[str] = deque()
-        self._urged = False
+        self._urged = self._hurries = False
+
+    def hurry(self) -> None:
+        """Bring about what is behind also in a dense storm: it has its trades, and lasts only for what it lacks."""
+        self._hurries = True
 
     def next_act(self, count: Report) -> Act:
         """Return what goes wrong next, given what the run has counted so far."""
-        if self.dense:
+        if self.dense and not self._hurries:
             return self.plan.next_act()
         self._urged = (
             not self._urged
@@ -60,7 +66,7 @@ class Pace:
             return act
         while True:
             act = self.plan.next_act()
-            if not self._rests(act.kind, count):
+            if self.dense or not self._rests(act.kind, count):
                 return act
 
     def next_point(self, count: Report) -> str:
@@ -83,7 +89,8 @@ class Pace:
         return float(getattr(count, name)) > REST[name] * PER_TRADE[name] * (count.trades + HEAD_START_TRADES)
 
     def _is_behind(self, name: str, count: Report) -> bool:
-        return float(getattr(count, name)) < HURRY[name] * PER_TRADE[name] * count.trades
+        enough = HURRY[name] * (SETTLING if self.dense else 1)
+        return float(getattr(count, name)) < enough * PER_TRADE[name] * count.trades
 
     def _rests(self, kind: str, count: Report) -> bool:
         match kind:

@@ -10,7 +10,7 @@ import aiohttp
 from chaos.faults import Act
 from chaos.ledger_view import OPEN, LedgerView, PostgresView, SqliteView
 from chaos.minima import shortfalls
-from chaos.pace import Pace
+from chaos.pace import SETTLING, Pace
 from chaos.processes import Process, wait_gone
 from chaos.report import Report
 from chaos.world import World, WorldBroken
@@ -27,10 +27,8 @@ READY_S = 8.0
 """How long an act that needs a trading engine waits for one."""
 TAKE_S = 20.0
 """How long a stopped engine's successor may need to take over, on a busy machine."""
-SETTLING = 1.4
-"""What is open when the faults end still becomes trades, and counts against the minima."""
 SETTLING_OF_MANY = 1.05
-"""The same for storms of so many trades that what is open hardly counts."""
+"""What is open when the faults end counts against the minima, but hardly in a storm of so many trades."""
 BAD_INPUT = 2
 """Exit code of an engine that would never start."""
 UNEXPECTED = ('"event": "trade task failed"', '"event": "loop failed"')
@@ -77,6 +75,7 @@ class Storm:
                 await self._count()
                 if not self._lacking(trades):
                     break
+                self._pace.hurry()
             if self._say and now - told > 10:
                 told = now
                 print(
@@ -121,10 +120,11 @@ class Storm:
 
     def _lacking(self, trades: int) -> list[str]:
         """Return what would be missing if the faults ended now, of this storm and of the run with it."""
+        margin = SETTLING if self._pace.dense else SETTLING_OF_MANY
+        lacking = shortfalls(self._with_before(), wanted_trades=self._before.trades + trades, margin=margin)
         if self._pace.dense:
-            return shortfalls(self.report, wanted_trades=trades, margin=SETTLING)
-        wanted = self._before.trades + trades
-        return shortfalls(self._with_before(), wanted_trades=wanted, margin=SETTLING_OF_MANY)
+            lacking += shortfalls(self.report, wanted_trades=trades, margin=margin)
+        return lacking
 
     def _with_before(self) -> Report:
         total = Report()
@@ -262,6 +262,11 @@ class Storm:
 
     async def _fork(self, act: Act) -> bool:
         confirmed = await self._ledger.confirmed_signatures()
+        for _ in range(int(act.lasts_s / 0.05)):  # one that is to hit waits for something to hit
+            if confirmed:
+                break
+            await self._wait(0.05)
+            confirmed = await self._ledger.confirmed_signatures()
         outcome = await self._world.fault(act.body)
         if outcome is None:
             return False

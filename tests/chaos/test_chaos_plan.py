@@ -98,6 +98,15 @@ def test_a_short_storm_does_all_of_its_plan_whatever_it_has_counted() -> None:
     assert [pace.next_point(_well_ahead(100)) for _ in range(50)] == [plan.next_point() for _ in range(50)]
 
 
+def test_a_short_storm_that_has_its_trades_brings_about_what_it_lacks() -> None:
+    """It would else go on until chance did it."""
+    pace, report = _pace(dense=True), _well_ahead(250)
+    report.forks_of_confirmed_trades = 0
+    pace.hurry()
+    acts = [pace.next_act(report) for _ in range(20)]
+    assert acts.count(pace.plan.deep_fork()) >= 10
+
+
 def test_a_long_storm_rests_from_what_is_ahead_but_never_from_faults_of_nodes() -> None:
     """Engines live, so that trades come through; the nodes go on failing."""
     pace = _pace()
