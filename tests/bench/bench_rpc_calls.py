@@ -8,11 +8,13 @@ and the median counts: what disturbs the machine disturbs all of them.
 from __future__ import annotations
 
 import asyncio
+import os
 import statistics
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -128,10 +130,14 @@ async def measure(
 
 
 @asynccontextmanager
-async def server() -> AsyncIterator[int]:
-    """Run the server in a process of its own; yields its port."""
+async def server_process(file: str = __file__) -> AsyncIterator[int]:
+    """Run a bench's server in a process of its own; yields its port."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, __file__, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        file,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -144,7 +150,7 @@ async def server() -> AsyncIterator[int]:
 
 async def main(emit: Callable[..., Any]) -> None:
     """Emit rate and CPU per call of the pool beside both baselines."""
-    async with server() as port:
+    async with server_process() as port:
         got = await measure(port)
     (raw_rate, raw_cpu), (rate, cpu), (solana_rate, solana_cpu) = got["raw"], got["pool"], got["solana"]
     emit("rpc-calls/s", rate, "calls/s", "higher", raw_rate, None)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bench.bench_rpc_calls import CALLS, CONCURRENCY, ROUNDS, measure, server
+from bench.bench_rpc_calls import CALLS, CONCURRENCY, ROUNDS, measure, server_process
 from pydantic import SecretStr
 
 from tradingbot_engine.rpc.pool import RpcPool
@@ -46,7 +46,7 @@ async def main(emit: Callable[..., Any]) -> None:
         assert not pool.switched_off()
         shares.append(stats.hedges / (CALLS * ROUNDS + CALLS // 5) * 100)
 
-    async with server() as port:
+    async with server_process() as port:
         got = await measure(port, everything_on, look)
     (raw_rate, raw_cpu), (rate, cpu), (solana_rate, solana_cpu) = got["raw"], got["pool"], got["solana"]
     emit("rpc-pool calls/s", rate, "calls/s", "higher", raw_rate, None)
