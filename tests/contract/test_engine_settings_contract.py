@@ -2,16 +2,21 @@
 
 import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field, TypeAdapter
 
 from tradingbot_engine.settings import EngineSettings
 from tradingbot_engine.settings.rules import RULES, Below, Needs
 from tradingbot_engine.settings.schema import leaves, value_at
 from tradingbot_operator.catalogue import catalogue
+from tradingbot_operator.crd.v1alpha1.spec import TradingBotSpec
 from tradingbot_operator.local.chain import localnet_chain
 from tradingbot_operator.local.render import Places, Resolved, render
 from tradingbot_operator.manifest.engine_settings import FIELDS, OPERATOR
@@ -195,3 +200,83 @@ def test_a_secret_never_stands_in_a_manifest_and_is_not_shown():
     for name in ("execution.swap.api_key", "ledger.url"):
         (line,) = told(manifest(**{name: "hunter2-hunter2"}))
         assert "hunter2" not in line
+
+
+def _numbers(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, float, float]]:
+    """Yield (dotted path, least, greatest) of every number of the manifest that rendering takes over."""
+    for field in model.model_fields.values():
+        path, found = f"{prefix}.{field.alias}", _model_in(field.annotation)
+        if found is not None:
+            yield from _numbers(found, path)
+        elif path in set(FIELDS.values()) or path.startswith("spec.rpc.endpoints."):
+            schema = TypeAdapter(Annotated[field.annotation, Field(), *field.metadata]).json_schema()
+            schema = next((s for s in schema.get("anyOf", []) if s["type"] != "null"), schema)
+            if schema.get("type") in ("integer", "number"):
+                low = schema.get(
+                    "minimum", schema.get("exclusiveMinimum", 0) + (1e-6 if "exclusiveMinimum" in schema else 0)
+                )
+                high = schema.get("maximum", schema.get("exclusiveMaximum", 0) - 1e-6)
+                yield path, low, high
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((m for inner in getattr(annotation, "__args__", ()) if (m := _model_in(inner)) is not None), None)
+
+
+NUMBERS = [
+    (path, end)
+    for path, low, high in _numbers(TradingBotSpec, "spec")
+    if "endpoints" not in path
+    for end in (low, high)
+]
+
+
+def _with_number(path: str, value: float) -> dict[str, Any]:
+    data = copy.deepcopy(SAMPLE)
+    *steps, last = path.split(".")
+    target = data
+    for step in steps:
+        target = target.setdefault(step, {})
+    target[last] = value
+    return data
+
+
+@pytest.mark.parametrize(("path", "value"), NUMBERS)
+def test_both_ends_of_every_number_of_the_manifest_are_sound_to_the_engine(path: str, value: float):
+    """A manifest that `validate` accepts must never make an engine that refuses to start."""
+    data = _with_number(path, value)
+    if told(data):
+        return  # a rule of the manifest itself refuses it; how many pass is bounded below
+    EngineSettings(**json.loads(json.dumps(rendered(data))))
+
+
+def test_most_ends_are_accepted_by_the_manifest_alone():
+    """Otherwise the test above would prove little."""
+    accepted = [place for place in NUMBERS if not told(_with_number(*place))]
+    assert len(accepted) > 0.75 * len(NUMBERS) > 40, [place for place in NUMBERS if place not in accepted]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from([*FREE, *FIELDS, "x", "a.b", "bot"]) | st.text(max_size=12),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.text(max_size=8)
+        | st.lists(st.integers(), max_size=2),
+        max_size=6,
+    )
+)
+def test_whatever_stands_under_engine_settings_is_refused_or_read_by_the_engine(stated: dict[str, Any]):
+    """No traceback, no silent acceptance, no engine that refuses what validate let through."""
+    data = manifest()
+    data["spec"]["engine"]["settings"] = stated
+    bot, problems = problems_of(data, catalogue())
+    assert (bot is None) == bool(problems)
+    if bot is not None:
+        read = EngineSettings(**json.loads(json.dumps(rendered(data))))
+        assert all(value_at(read, name) in (value, Path(str(value))) for name, value in stated.items())
