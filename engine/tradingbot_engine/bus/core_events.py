@@ -82,3 +82,24 @@ class CoreEvents:
             self.bus.publish(event.mint, self._number(event), event)
         else:
             self.inbox.tell(event)
+
+    def figures(self) -> dict[str, float]:
+        """
+        Return what people want to see of the core's events, by name.
+
+        Waiting now: `waiting` entries, of which the oldest waited `lag_s`, and `held` events behind holes. Since the start:
+        `conflated`, `dropped`, `duplicates`, `late`, and `holes`, of which `filled` and `givenUp`.
+        """
+        counts, inbox = self.bus.counts, self.inbox
+        return {
+            "waiting": len(inbox),
+            "lag_s": inbox.lag_s,
+            "held": self.bus.waiting,
+            "conflated": inbox.conflated,
+            "dropped": inbox.dropped,
+            "duplicates": counts.duplicates,
+            "late": counts.late,
+            "holes": counts.gaps,
+            "filled": counts.filled,
+            "givenUp": counts.given_up,
+        }

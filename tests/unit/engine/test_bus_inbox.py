@@ -125,6 +125,8 @@ async def test_repeated_ticks_are_dropped_and_late_ones_reach_the_core_as_late()
     got = [await events.get() for _ in range(len(events))]
     assert got == [[a_tick(5), a_tick(9)], [a_tick(7)], [ClockTick(START_MS + 10)]]
     assert (events.bus.counts.duplicates, events.bus.counts.late, events.inbox.late) == (1, 1, 1)
+    figures = events.figures()
+    assert (figures["waiting"], figures["conflated"], figures["duplicates"], figures["late"]) == (0, 1, 1, 1)
 
 
 async def test_a_waiting_core_is_woken():
