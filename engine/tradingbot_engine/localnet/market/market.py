@@ -31,7 +31,8 @@ from tradingbot_engine.localnet.market.routes import hop_accounts
 from tradingbot_engine.localnet.market.scenario import Eased, Pegged, Scenario, number_of, path_of, path_of_sol
 from tradingbot_engine.localnet.market.scenario import Path as PricePath
 from tradingbot_engine.localnet.market.store import Birth, MarketStore
-from tradingbot_engine.localnet.market.tokens import SOL, USDC, WELL_KNOWN, listed, with_added
+from tradingbot_engine.localnet.market.streams import Streams
+from tradingbot_engine.localnet.market.tokens import SOL, USDC, listed, with_added
 from tradingbot_engine.localnet.market.traders import Action, Crowd, Withdrawal
 from tradingbot_engine.localnet.market.web_api import Gate
 from tradingbot_engine.localnet.market.world import Pool, lay_out, reserves
@@ -139,7 +140,7 @@ class Market:
         moved = [token for token in self.world.tokens if not token.stable]
         paths.update((token.mint, Pegged()) for token in self.world.tokens if token.stable)
         for index, token in enumerate(moved):
-            known = token in WELL_KNOWN
+            known = not token.is_extra
             name = token.symbol if known else str(token.mint)
             number = index if known else number_of(name, seed=birth.seed)
             paths[token.mint] = path_of(self._scenario, seed=birth.seed, symbol=name, index=number)
@@ -179,11 +180,15 @@ class Market:
         return {pool.address: found for pool, found in zip(pools, bars, strict=True)}
 
     def mount(self, app: web.Application) -> None:
-        """Add the swap, price and history APIs to `app`, and the faucet for tokens."""
+        """Add the swap, price and history APIs and the price streams to `app`, and the faucet for tokens."""
         self.gate.mount(app)
         TokenFaucet(world=self.world, bank=self._bank).mount(app)
         SwapApi(world=self.world, bank=self._bank, gate=self.gate).mount(app)
-        PriceApi(world=self.world, bank=self._bank, gate=self.gate, histories=self.histories).mount(app)
+        prices = PriceApi(world=self.world, bank=self._bank, gate=self.gate, histories=self.histories)
+        prices.mount(app)
+        Streams(
+            world=self.world, bank=self._bank, gate=self.gate, prices=prices.prices, histories=self.histories
+        ).mount(app)
 
     def close(self) -> None:
         """Close the files; what is not final yet is made anew after a restart."""

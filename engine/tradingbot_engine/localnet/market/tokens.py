@@ -33,6 +33,11 @@ class Token:
     """Pegged to the dollar: no scenario moves it."""
 
     @property
+    def is_extra(self) -> bool:
+        """Whether it is none of the tokens that every localnet has; its symbol may be anybody's."""
+        return self not in (SOL, USDC, *WELL_KNOWN)
+
+    @property
     def unit(self) -> int:
         """Base units of one whole token."""
         return int(10**self.decimals)
