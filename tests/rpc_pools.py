@@ -1,0 +1,71 @@
+"""Pools over scripted nodes, for the tests of the pool's protections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from scripted_rpc import Raw, ScriptedNode, serving
+
+from tradingbot_engine.clock import SystemClock
+from tradingbot_engine.rpc.pool import RpcPool
+from tradingbot_engine.settings import RpcSettings
+
+BALANCE = {"context": {"slot": 9}, "value": 1}
+
+
+@asynccontextmanager
+async def pool_over(
+    *nodes: ScriptedNode,
+    clock: Any = None,
+    endpoint: dict[str, Any] | None = None,
+    on_event: Any = None,
+    **changes: Any,
+) -> AsyncIterator[RpcPool]:
+    """Run a pool over the nodes; `changes` are its settings, `endpoint` those of each endpoint."""
+    async with serving(*nodes) as endpoints:
+        settings = RpcSettings.model_validate(
+            {"endpoints": [e.model_copy(update=endpoint or {}) for e in endpoints], **changes}
+        )
+        async with RpcPool(settings, clock=clock or SystemClock(), slot_s=0.001, on_event=on_event) as pool:
+            yield pool
+
+
+def says(value: Any = BALANCE, *, after_s: float = 0.0) -> ScriptedNode:
+    """Return a node with one answer, given late."""
+
+    async def handler(method: str, params: list[Any]) -> Any:
+        await asyncio.sleep(after_s)
+        return value
+
+    return ScriptedNode(handler)
+
+
+def hangs() -> ScriptedNode:
+    """Return a node that never answers."""
+    return says(after_s=3600)
+
+
+def nothing_left() -> bool:
+    """Return whether no hedge is under way."""
+    return not any(t.get_name().startswith("rpc: hedge") for t in asyncio.all_tasks())
+
+
+def breaks(method: str, params: list[Any]) -> Any:
+    """Answer 500."""
+    raise Raw(500, b"")
+
+
+class SlotNode(ScriptedNode):
+    """A node that stands at a slot."""
+
+    def __init__(self, slot: int = 1000, said: Any = "ok") -> None:
+        super().__init__(self._answer)
+        self.slot, self.said = slot, said
+
+    def _answer(self, method: str, params: list[Any]) -> Any:
+        if isinstance(self.said, Exception):
+            raise self.said
+        return self.said if method == "getHealth" else self.slot

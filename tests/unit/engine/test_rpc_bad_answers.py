@@ -1,0 +1,163 @@
+"""Trickles, nonsense, settings out of range: a clear error, and nothing lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp import web
+from rpc_pools import breaks, pool_over, says
+from scripted_rpc import Raw, ScriptedNode
+
+from tradingbot_engine.rpc.errors import (
+    RpcError,
+)
+from tradingbot_engine.rpc.methods import Rpc
+from tradingbot_engine.settings import RpcSettings
+
+
+async def test_a_trickled_answer_costs_one_timeout_and_the_next_node_answers() -> None:
+    """A byte now and then keeps no call alive: the timeout holds to the last byte."""
+
+    class Trickle(ScriptedNode):
+        async def serve(self, request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            with contextlib.suppress(ConnectionError):
+                while True:
+                    await response.write(b" ")
+                    await asyncio.sleep(0.01)
+            return response
+
+    slow = Trickle(breaks)
+    async with pool_over(slow, says(), request_timeout_s=0.2, hedging={"enabled": False}) as pool:
+        assert (await pool.call("getBalance", ["k"])).provider == "n1"
+        assert pool.stats().requests["n0", "Timeout"] == 1
+        assert pool.in_flight == 0
+
+
+def _nonsense(dice: random.Random) -> tuple[int, bytes, dict[str, str]]:
+    """Return an answer that no node should give."""
+
+    def value(depth: int = 0) -> Any:
+        kinds: list[Any] = [None, True, -1, 2**63, 1.5, float(dice.random()), "x" * dice.randrange(50), "NaN", ""]
+        if depth < 3:
+            kinds.append([value(depth + 1) for _ in range(dice.randrange(3))])
+            keys = ("id", "result", "error", "code", "message", "data", "context", "slot", "value", "err")
+            kinds += [{dice.choice(keys): value(depth + 1) for _ in range(3)} for _ in range(3)]
+        return dice.choice(kinds)
+
+    status = dice.choice([200, 200, 200, 204, 400, 404, 429, 500, 503])
+    later = ("5", "-1", "nan", "inf", "1e400", "Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 99 Foo 1 0:0:0", "x" * 200)
+    headers = {
+        dice.choice(["Retry-After", "x-ratelimit-reset", "X-Other"]): dice.choice(later),
+        "Content-Type": dice.choice(["application/json", "text/html", "x/y; charset=nonsense"]),
+    }
+    shape = dice.randrange(6)
+    if shape == 0:
+        return status, dice.randbytes(dice.randrange(200)), headers
+    if shape == 1:
+        return status, b"[" * dice.randrange(3000), headers
+    if shape == 2:
+        return status, dice.randbytes(20), {**headers, "Content-Encoding": dice.choice(["gzip", "deflate", "br"])}
+    body = {"jsonrpc": "2.0", "id": dice.choice([1, None, "1", dice.randrange(400)]), "result": value()}
+    if shape == 3:
+        body["error"] = value()
+    return status, orjson.dumps(body if shape < 5 else value(), option=orjson.OPT_NON_STR_KEYS, default=str), headers
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_no_answer_whatever_it_is_raises_anything_but_the_pools_errors(seed: int) -> None:
+    """Random bytes, wrong types, huge numbers, broken compression, absurd headers, for every typed call."""
+    dice = random.Random(seed)
+
+    def handler(method: str, params: list[Any]) -> Any:
+        raise Raw(*_nonsense(dice))
+
+    options: dict[str, Any] = {
+        "breaker": {"enabled": False},
+        "retry_budget": {"enabled": False},
+        "endpoint": {"requests_per_second": 1e6},
+    }
+    async with pool_over(ScriptedNode(handler), request_timeout_s=5, **options) as pool:
+        rpc = Rpc(pool)
+        calls: list[Any] = [
+            lambda: rpc.get_slot(),
+            lambda: rpc.get_balance("k"),
+            lambda: rpc.get_account("k"),
+            lambda: rpc.get_multiple_accounts(["a", "b"]),
+            lambda: rpc.get_token_accounts_by_owner("o", "m"),
+            lambda: rpc.get_signature_statuses(["s"], search_history=True),
+            lambda: rpc.get_transaction("s"),
+            lambda: rpc.get_block_signatures(5),
+            lambda: rpc.get_blocks(1, 2),
+            lambda: rpc.get_signatures_for_address("k"),
+            lambda: rpc.get_latest_blockhash(),
+            lambda: rpc.get_epoch_info(),
+            lambda: pool.probe(),
+        ]
+        refused = 0
+        for _ in range(80):
+            endpoint = pool._endpoints[0]
+            endpoint.cool_until_s, endpoint.disabled = 0.0, ""
+            try:
+                await dice.choice(calls)()
+            except RpcError:
+                refused += 1
+        assert refused > 30, "the nonsense is nonsense"
+        assert pool.in_flight == 0
+
+
+async def test_protections_that_are_off_are_named() -> None:
+    """Status shouts about them."""
+    off = {name: {"enabled": False} for name in ("breaker", "hedging", "health", "keep_alive", "retry_budget")}
+    async with pool_over(says(), **off) as pool:
+        assert pool.switched_off() == [f"rpc.{name}" for name in off]
+        await pool.call("getBalance", ["k"])
+        connector = pool._transport._session.connector  # type: ignore[union-attr]
+        assert connector is not None
+        assert connector.force_close
+    async with pool_over(says()) as pool:
+        assert pool.switched_off() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"request_timeout_s": 0}, "request_timeout_s"),
+        ({"request_timeout_s": "soon"}, "request_timeout_s"),
+        ({"call_deadline_s": 1}, "call_deadline_s"),
+        ({"max_in_flight": 0}, "max_in_flight"),
+        ({"max_answer_bytes": 1}, "max_answer_bytes"),
+        ({"rate_window_ms": -1}, "rate_window_ms"),
+        ({"queue": {"max_size": 0}}, "max_size"),
+        ({"queue": {"deadline_ms": 5, "reject_fast_ms": 6}}, "reject_fast_ms"),
+        ({"breaker": {"failure_threshold": 0}}, "failure_threshold"),
+        ({"breaker": {"cooldown_s": float("inf")}}, "cooldown_s"),
+        ({"breaker": {"half_open_probes": 0}}, "half_open_probes"),
+        ({"hedging": {"delay_ms": 0}}, "delay_ms"),
+        ({"hedging": {"max_extra": 9}}, "max_extra"),
+        ({"health": {"interval_s": 0}}, "interval_s"),
+        ({"health": {"jitter_s": -1}}, "jitter_s"),
+        ({"health": {"probe_timeout_s": 61}}, "probe_timeout_s"),
+        ({"health": {"probes_per_second": 0}}, "probes_per_second"),
+        ({"keep_alive": {"max_sockets": 0}}, "max_sockets"),
+        ({"retry_budget": {"max_share": 11}}, "max_share"),
+        ({"endpoints": [{"name": "a", "url": "http://h", "requests_per_second": 0}]}, "requests_per_second"),
+        ({"endpoints": [{"name": "a", "url": "http://h", "concurrency": True}]}, "concurrency"),
+        ({"endpoints": [{"name": "a", "url": "http:///x"}]}, "url"),
+        ({"endpoints": [{"name": "a", "url": "http://h"}, {"name": "a", "url": "http://g"}]}, "names must differ"),
+        ({"endpoints": []}, "endpoints"),
+        ({"breakers": {}}, "breakers"),
+    ],
+)
+def test_settings_out_of_range_are_refused_by_name(changes: dict[str, Any], field: str) -> None:
+    """Nothing is clamped in silence."""
+    good = {"endpoints": [{"name": "a", "url": "http://h"}]}
+    RpcSettings.model_validate(good)
+    with pytest.raises(ValueError, match=field):
+        RpcSettings.model_validate({**good, **changes})

@@ -1,0 +1,102 @@
+"""Health is the progress of slots: the probes and what they change."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from rpc_pools import SlotNode, pool_over
+from scripted_rpc import Complaint, Raw
+
+from tradingbot_engine.clock import ManualClock
+from tradingbot_engine.rpc.breaker import BreakerState
+from tradingbot_engine.rpc.errors import (
+    RpcUnavailable,
+)
+from tradingbot_engine.rpc.events import HealthSeen, PoolEvent
+
+
+async def test_a_node_whose_slot_stands_still_is_unhealthy_however_well_it_answers() -> None:
+    """HTTP 200 and "ok" are no health; when it moves again, it is well again."""
+    clock = ManualClock()
+    still, moving = SlotNode(), SlotNode()
+    async with pool_over(still, moving, clock=clock) as pool:
+        for _ in range(3):
+            await pool.probe()
+            await clock.advance(4)
+            moving.slot += 10
+        assert "stands still at 1000" in pool.endpoints()[0].error
+        assert [e.healthy for e in pool.endpoints()] == [False, True]
+        assert pool.order() == ["n1", "n0"]
+        still.slot = moving.slot
+        await pool.probe()
+        assert [e.healthy for e in pool.endpoints()] == [True, True]
+
+
+@pytest.mark.parametrize("said", [Complaint(-32005, "Node is behind by 150 slots"), "behind", 7])
+async def test_a_node_that_calls_itself_ill_is_believed(said: Any) -> None:
+    """Asked last, without a fault of transport."""
+    async with pool_over(SlotNode(said=said), SlotNode()) as pool:
+        await pool.probe()
+        assert [e.healthy for e in pool.endpoints()] == [False, True]
+        assert pool.order() == ["n1", "n0"]
+        assert pool.endpoints()[0].breaker is BreakerState.CLOSED
+
+
+async def test_probes_come_at_the_jittered_interval_and_never_faster_than_their_rate() -> None:
+    """Whoever asks for them, and however often."""
+    clock = ManualClock()
+    node = SlotNode()
+    events: list[PoolEvent] = []
+    health = {"interval_s": 30, "jitter_s": 5, "probes_per_second": 0.5}
+    async with pool_over(node, clock=clock, health=health, on_event=events.append) as pool:
+        for _ in range(5):
+            await pool.probe()
+        assert node.methods().count("getHealth") == 1
+        await clock.advance(29)
+        assert node.methods().count("getHealth") == 1
+        await clock.advance(6)
+        async with asyncio.timeout(5):
+            while len([e for e in events if isinstance(e, HealthSeen)]) < 2:
+                await asyncio.sleep(0.005)
+        assert node.methods().count("getHealth") == 2
+
+
+async def test_a_good_probe_opens_the_way_again_within_interval_and_jitter() -> None:
+    """The cooldown of an hour does not matter."""
+    clock = ManualClock()
+    node = SlotNode(said=Raw(503, b""))
+    breaker = {"failure_threshold": 1, "cooldown_s": 3600}
+    async with pool_over(node, clock=clock, breaker=breaker, health={"interval_s": 30, "jitter_s": 5}) as pool:
+        with pytest.raises(RpcUnavailable):
+            await pool.call("getSlot")
+        node.said = "ok"
+        with pytest.raises(RpcUnavailable, match="no endpoint may be asked"):
+            await pool.call("getSlot")
+        await clock.advance(35)
+        async with asyncio.timeout(5):
+            while not pool.serving:
+                await asyncio.sleep(0.005)
+        assert pool.endpoints()[0].breaker is BreakerState.HALF_OPEN
+        assert (await pool.call("getSlot")).result == 1000
+        assert pool.endpoints()[0].breaker is BreakerState.CLOSED
+
+
+async def test_a_probe_with_http_200_that_does_not_move_on_keeps_the_breaker_open() -> None:
+    """A proxy that answers for a dead node must not bring it back."""
+    clock = ManualClock()
+    node = SlotNode()
+    async with pool_over(node, clock=clock, breaker={"failure_threshold": 1, "cooldown_s": 3600}) as pool:
+        await pool.probe()
+        node.said = Raw(503, b"")
+        with pytest.raises(RpcUnavailable):
+            await pool.call("getSlot")
+        node.said = "ok"
+        await clock.advance(10)
+        await pool.probe()
+        assert pool.endpoints()[0].breaker is BreakerState.OPEN
+        node.slot += 25
+        await clock.advance(10)
+        await pool.probe()
+        assert pool.endpoints()[0].breaker is BreakerState.HALF_OPEN
