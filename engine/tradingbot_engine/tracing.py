@@ -30,7 +30,7 @@ def trade(intent_id: str) -> Iterator[None]:
 
 @contextmanager
 def request(request_id: str) -> Iterator[None]:
-    """Everything inside is about this request (`request_id.new_request_id`)."""
+    """Everything inside is about this request (`request_id.request_name`)."""
     token = REQUEST.set(request_id)
     try:
         yield

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 
 from tradingbot_engine.clock import Clock
+from tradingbot_engine.request_id import request_name
 from tradingbot_engine.rpc.batch import Batcher
 from tradingbot_engine.rpc.endpoint import Endpoint
 from tradingbot_engine.rpc.errors import TIMEOUT, Verdict
@@ -19,6 +20,7 @@ from tradingbot_engine.rpc.events import OnEvent, Requested
 from tradingbot_engine.rpc.kinds import KINDS, OTHER, Kind
 from tradingbot_engine.rpc.wire import Post, Result, encode, fault, new_session, parse, post, read
 from tradingbot_engine.settings.rpc import RpcSettings
+from tradingbot_engine.tracing import REQUEST
 
 
 class MalformedAnswer(ValueError):
@@ -80,6 +82,22 @@ class Transport:
         if left_s < limit_s:
             limit_s, timeout = left_s, None
         request_id = next(self._ids)
+        token = REQUEST.set(request_name(request_id))
+        try:
+            return await self._ask(endpoint, question, request_id, limit_s, timeout, began_s)
+        finally:
+            REQUEST.reset(token)
+
+    async def _ask(
+        self,
+        endpoint: Endpoint,
+        question: Question,
+        request_id: int,
+        limit_s: float,
+        timeout: aiohttp.ClientTimeout | None,
+        began_s: float,
+    ) -> Result | Verdict:
+        """Ask under the request's id, which every line and error from here on carries."""
         body = encode(question.method, question.params, request_id)
         outcome: Result | Verdict | None = None
         batcher = self.batchers.get(endpoint.name) if self.batchers and question.kind.batched else None
