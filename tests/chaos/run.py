@@ -39,10 +39,11 @@ from chaos.storm import Storm
 from chaos.world import Setup, World
 from support.postgres import MISSING, Server, programs, server
 
-CROWD: dict[str, Any] = {"lanes": 6, "hold_bars": (1, 3, 3, 4, 4, 5), "workers": 32, "slippage_bps": 150}
+CROWD: dict[str, Any] = {"lanes": 6, "hold_bars": (3, 3, 4, 4, 5, 5), "workers": 32, "slippage_bps": 150}
 """
-Long storms trade with more at once, fewer fail on the price, and fewer exits stand on an entry that a fork may still undo:
-what cannot land holds the next engine up, which resolves first what the last one left open.
+Long storms trade with more at once, fewer fail on the price, and exits mostly stand on final entries. What cannot land holds
+the next engine up, which resolves first what the last one left open: so does an exit of more than the wallet has, after
+another one sold what a fork then made less of. Short storms sell after one bar, and have all of that.
 """
 BROKEN_TRADES, BROKEN_S = 60, 90.0
 """How much an engine with a broken rule trades in one storm."""
