@@ -132,10 +132,12 @@ class Asker:
         endpoint = lease.endpoint
         try:
             outcome: Result | Verdict | None = None
+            left_s = errand.deadline_s - lease.began_s
             if self._chain.needed(endpoint, question.method):
                 outcome = await self._chain.unfit(endpoint)
+                left_s = errand.deadline_s - self._clock.monotonic_s()
             if outcome is None:
-                outcome = await self._transport.ask(endpoint, question, left_s=errand.deadline_s - lease.began_s)
+                outcome = await self._transport.ask(endpoint, question, left_s=left_s)
         except BaseException:
             self._dispatch.drop(lease, self._clock.monotonic_s())
             raise

@@ -23,6 +23,10 @@ from tradingbot_engine.settings.rpc import RpcSettings
 from tradingbot_engine.tracing import REQUEST
 
 
+SHORTEST_S = 0.001
+"""A timeout of 0 would be none at all."""
+
+
 class MalformedAnswer(ValueError):
     """A decoder does not accept a result: the endpoint is to blame, another is asked."""
 
@@ -80,7 +84,7 @@ class Transport:
         limit_s = self._timeout_s if question.timeout_s is None else question.timeout_s
         timeout = self._timeout if limit_s == self._timeout_s else None
         if left_s < limit_s:
-            limit_s, timeout = left_s, None
+            limit_s, timeout = max(left_s, SHORTEST_S), None
         request_id = next(self._ids)
         token = REQUEST.set(request_name(request_id))
         try:
