@@ -22,7 +22,6 @@ from tradingbot_engine.rpc.wire import Post, Result, encode, fault, new_session,
 from tradingbot_engine.settings.rpc import RpcSettings
 from tradingbot_engine.tracing import REQUEST
 
-
 SHORTEST_S = 0.001
 """A timeout of 0 would be none at all."""
 
