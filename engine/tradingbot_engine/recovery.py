@@ -27,6 +27,8 @@ from tradingbot_engine.rpc.pool import RpcPool
 
 _MARK = re.compile(r"tb1:([0-9a-f]{32})\b")
 _INTENT_ID = re.compile(r"[0-9a-f]{32}")
+READ_AT_ONCE = 8
+"""Anybody may send dust to a wallet: what it left in the list is read, but not one after the other."""
 
 
 class ChainUnread(TemporaryError):
@@ -83,13 +85,16 @@ async def compare_with_chain(ledger: Ledger, rpc: RpcPool, bot: BotRecord) -> in
         raise ChainUnread(f"the nodes stand at slot {newest}, the ledger knows of {bot.settled_slot}")
     listed = {signature: mark for v in answered for signature, mark in v.listed.items()}
     known = await ledger.signatures_known(list(listed))
-    for signature in listed.keys() - known:
-        mark = await _own_mark(rpc, signature, listed[signature], bot.wallet)
-        if mark:
-            raise LedgerBehindChain(
-                f"the wallet signed {signature} with the mark {mark}, which this ledger does not know: "
-                "an older copy of the ledger was put back. Restore the newest copy, or run `tradingbot audit`"
-            )
+    unknown = sorted(listed.keys() - known)
+    for first in range(0, len(unknown), READ_AT_ONCE):
+        batch = unknown[first : first + READ_AT_ONCE]
+        marks = await asyncio.gather(*(_own_mark(rpc, s, listed[s], bot.wallet) for s in batch))
+        for signature, mark in zip(batch, marks, strict=True):
+            if mark:
+                raise LedgerBehindChain(
+                    f"the wallet signed {signature} with the mark {mark}, which this ledger does not know: "
+                    "an older copy of the ledger was put back. Restore the newest copy, or run `tradingbot audit`"
+                )
     # Only what every answering node has passed is settled: a slower one may still show something older.
     await ledger.set_settled_slot(min(v.finalized for v in answered))
     return sum(signature in known or bool(mark) for signature, mark in listed.items())

@@ -20,9 +20,12 @@ from trade_rig import TradeRig, World, a_bot, a_world, an_intent, now_ms, own
 from tradingbot_engine.audit.audit import run_audit
 from tradingbot_engine.clock import SystemClock
 from tradingbot_engine.core.intents import IntentEvent
+from tradingbot_engine.core.proof import Unproven, prove_expiry
+from tradingbot_engine.core.steps import case_of
 from tradingbot_engine.domain.intents import Attempt, IntentRecord, IntentState, OrderIntent
 from tradingbot_engine.domain.signals import Purpose, Side
 from tradingbot_engine.errors import LedgerBehindChain
+from tradingbot_engine.execution.evidence import EvidenceGatherer
 from tradingbot_engine.execution.guards import refused_by_guard
 from tradingbot_engine.execution.programs import guard_account
 from tradingbot_engine.execution.trade import TradeDriver
@@ -301,25 +304,30 @@ async def test_an_old_attempt_that_never_landed_expires_by_one_provider_and_the_
         await settled(rig, intent)
 
 
-async def test_a_landing_that_a_nodes_history_has_lost_is_found_by_its_guard(world: World, tmp_path: Path) -> None:
-    """A node started from a snapshot knows nothing of the transaction, but the account is in its bank."""
+async def test_a_hole_that_two_nodes_share_is_contradicted_by_the_guard(world: World, tmp_path: Path) -> None:
+    """Both know nothing of the landing, and together they would be believed; but the account is in their banks."""
     async with a_bot(world, tmp_path, mark="Guard", entry_max_age_s=120) as rig:
         intent = an_intent("hole")
         record = await rig.claim(intent)
         record = await journal(rig, record, await signed(rig, record))
-        await sent(rig, record.attempts[0])
+        (attempt,) = record.attempts
+        await sent(rig, attempt)
         await beyond_the_status_cache(rig, record)
-        at = record.attempts[0].blockhash_slot
-        rig.fault(kind="snapshot", nodes=[0], first_slot=at, last_slot=at + 60)
-        down = rig.fault(kind="down", nodes=[1, 2])
-        driving = asyncio.create_task(rig.drive(record))
-        await asyncio.sleep(1.5)
-        assert not driving.done(), "one node's hole was believed"
-        read = await rig.ledger.intent(intent.id)
-        assert read is not None
-        assert read.attempt == 1
-        rig.cluster.faults.remove(down)
-        done = await driving
+        at = attempt.blockhash_slot
+        rig.fault(kind="snapshot", nodes=[0, 1], first_slot=at, last_slot=at + 60)
+        gatherer, genesis = EvidenceGatherer(Rpc(rig.pool)), rig.cluster.bank.genesis_hash
+        case = case_of(record, attempt, genesis_hash=genesis, providers_needed=2, guarded=True)
+        guard = str(guard_account(rig.wallet.pubkey(), intent.id))
+        pieces = [
+            await gatherer.expiry(
+                attempt.signature, case, provider=name, context_slot=rig.cluster.bank.slot, guard=guard
+            )
+            for name in ("node0", "node1")
+        ]
+        lies = [piece for piece in pieces if piece is not None]
+        assert prove_expiry(replace(case, guarded=False), lies) is IntentEvent.EXPIRE
+        assert prove_expiry(case, lies) == Unproven("GuardNotAbsent")
+        done = await rig.drive(record)
         assert (done.state, done.attempt) == (S.DONE, 1)
         world.heal()
         await settled(rig, intent)

@@ -17,6 +17,7 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from tradingbot_engine.clock import Clock
+from tradingbot_engine.core.risk.approve import GUARD_RENT_LAMPORTS
 from tradingbot_engine.domain.intents import Attempt
 from tradingbot_engine.domain.units import Address, IntentId, Lamports, Signature
 from tradingbot_engine.execution.port import Creator, QuoteUnavailable
@@ -27,8 +28,6 @@ from tradingbot_engine.rpc.methods import Rpc
 
 ACCOUNT_IN_USE = 0
 """`SystemError::AccountAlreadyInUse`."""
-MAX_RENT_LAMPORTS: Lamports = 890_880
-"""What is reserved for a guard at claim (`core.risk.approve`): the rent of an account without data, since 2020."""
 RENT_GOOD_S = 3600.0
 """The cluster may vote on rent: what a node said is asked again after this."""
 _CREATE_WITH_SEED = 3
@@ -114,8 +113,8 @@ class Guards:
         """
         if self._clock.monotonic_s() >= self._rent_until_s:
             rent = await self._rpc.get_minimum_balance_for_rent_exemption(0)
-            if not 0 < rent <= MAX_RENT_LAMPORTS:
-                raise QuoteUnavailable(f"a node asks {rent} lamports for a guard, {MAX_RENT_LAMPORTS} are reserved")
+            if not 0 < rent <= GUARD_RENT_LAMPORTS:
+                raise QuoteUnavailable(f"a node asks {rent} lamports for a guard, {GUARD_RENT_LAMPORTS} are reserved")
             self._rent, self._rent_until_s = rent, self._clock.monotonic_s() + RENT_GOOD_S
         return self._rent
 
