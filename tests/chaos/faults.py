@@ -23,7 +23,7 @@ NODE_FAULTS = (
 PROCESS_ACTS = ("kill", "kill", "zombie", "zombie", "zombie", "freeze", "runner", "localnet")
 """What may happen to processes beside the crash points; `freeze` is a SIGSTOP inside a database transaction."""
 
-LATEST_VISIT = 70
+LATEST_VISIT = 90
 """Engines of long storms live for half as many trades on average, so that they trade more than they start."""
 
 

@@ -18,15 +18,26 @@ from chaos.report import Report
 DENSE_TRADES = 200
 """Storms of at most so many trades are dense: everything that the plan says is done."""
 REST = {
-    "kills": 1.3,
+    "kills": 1.2,
     "zombies_refused": 1.3,
     "forks": 1.5,
     "forks_of_confirmed_trades": 1.5,
     "expired_then_retried": 1.5,
 }
 """So many times its minimum, a count is ahead and what makes it rests."""
-HURRY = {"zombies_refused": 1.12, "forks_of_confirmed_trades": 1.12, "expired_then_retried": 1.12, "kills": 0.9}
-"""Below so many times its minimum, a count is behind and what makes it comes next; engines rather die at their points."""
+ENOUGH = 1.12
+"""Below so many times its minimum, a count is behind and what makes it comes next."""
+LENIENT = 0.9
+"""The same for deaths while the storm goes on anyway: engines rather die at their points."""
+BRINGS = {
+    "zombies_refused": "zombie",
+    "forks_of_confirmed_trades": "fork",
+    "forks": "fork",
+    "expired_then_retried": "blackout",
+    "kills": "kill",
+    "attempts_open_at_kill": "kill",
+}
+"""What brings each count about."""
 SETTLING = 1.4
 """So many times as much is enough in a short storm: what is open when the faults end still becomes trades, and counts."""
 HEAD_START_TRADES = 60
@@ -59,9 +70,8 @@ class Pace:
         """Return what goes wrong next, given what the run has counted so far."""
         if self.dense and not self._hurries:
             return self.plan.next_act()
-        self._urged = (
-            not self._urged
-        )  # every second act at most: what cannot be brought about now must not stop the rest
+        # Every second act at most: what cannot be brought about now must not stop the rest.
+        self._urged = not self._urged
         if self._urged and (act := self._behind(count)) is not None:
             return act
         while True:
@@ -89,7 +99,8 @@ class Pace:
         return float(getattr(count, name)) > REST[name] * PER_TRADE[name] * (count.trades + HEAD_START_TRADES)
 
     def _is_behind(self, name: str, count: Report) -> bool:
-        enough = HURRY[name] * (SETTLING if self.dense else 1)
+        enough = LENIENT if BRINGS[name] == "kill" and not self._hurries else ENOUGH
+        enough *= SETTLING if self.dense else 1
         return float(getattr(count, name)) < enough * PER_TRADE[name] * count.trades
 
     def _rests(self, kind: str, count: Report) -> bool:
@@ -108,15 +119,18 @@ class Pace:
 
     def _behind(self, count: Report) -> Act | None:
         """Return what brings about the first thing that is behind; None if all is well."""
-        if self._is_behind("zombies_refused", count):
-            return self.plan.process_act("zombie")
-        if self._is_behind("forks_of_confirmed_trades", count):
-            return self.plan.deep_fork()
-        if self._is_behind("expired_then_retried", count):
-            return self.plan.blackout()
-        if self._is_behind("kills", count):
-            return self.plan.process_act("kill")
+        for name, kind in BRINGS.items():
+            if self._is_behind(name, count):
+                return self._bring(kind)
         for kind, share in QUOTA_PER_TRADE.items():
             if count.acts[kind] < int(share * count.trades / 2):
                 return self.plan.process_act(kind)
         return None
+
+    def _bring(self, kind: str) -> Act:
+        match kind:
+            case "fork":
+                return self.plan.deep_fork()
+            case "blackout":
+                return self.plan.blackout()
+        return self.plan.process_act(kind)

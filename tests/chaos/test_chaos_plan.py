@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from chaos.faults import NODE_FAULTS, PROCESS_ACTS, Act, Plan
 from chaos.minima import PER_TRADE, faults_of, shortfalls
-from chaos.pace import QUOTA_PER_TRADE, Pace
+from chaos.pace import BRINGS, QUOTA_PER_TRADE, Pace
 from chaos.report import Report
 
 from tradingbot_engine import crashpoint
@@ -121,8 +121,10 @@ def test_a_long_storm_rests_from_what_is_ahead_but_never_from_faults_of_nodes() 
     [
         ("zombies_refused", "zombie"),
         ("forks_of_confirmed_trades", "fork"),
+        ("forks", "fork"),
         ("expired_then_retried", "blackout"),
         ("kills_at_random", "kill"),
+        ("attempts_open_at_kill", "kill"),
     ],
 )
 def test_a_long_storm_brings_about_next_what_is_behind_its_minimum(name: str, kind: str) -> None:
@@ -130,6 +132,7 @@ def test_a_long_storm_brings_about_next_what_is_behind_its_minimum(name: str, ki
     pace, report = _pace(), _well_ahead(1_000)
     setattr(report, name, 0)
     assert kind in {pace.next_act(report).kind for _ in range(2)}
+    assert set(BRINGS) == set(PER_TRADE), "a minimum that nothing brings about"
 
 
 def test_a_crash_point_that_was_missed_comes_again_and_one_that_will_be_lacking_comes_in_time() -> None:
