@@ -119,7 +119,10 @@ def localnet():
     if refused := TOLD.get("refuses"):
         print(f"Error: {refused}: no time", file=sys.stderr)
         leave(1)
-    server = ThreadingHTTPServer(("127.0.0.1", int(option("--port") or 0)), Node)
+    remembered = Path(option("--state-dir") + ".port")  # the real one remembers its ports, and leaves them for --port
+    port = option("--port") or (remembered.read_text() if remembered.exists() else 0)
+    server = ThreadingHTTPServer(("127.0.0.1", int(port)), Node)
+    remembered.write_text(str(server.server_address[1]))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_address[1]}"
     signal.signal(signal.SIGTERM, lambda *_: leave(0))

@@ -373,6 +373,9 @@ def test_localnet_that_is_killed_comes_back_on_the_same_ports(bench: Bench):
     eventually(lambda: len(bench.noted("runs", "localnet")) == 2, "localnet comes back")
     eventually(lambda: (bench.state / "localnet.json").read_text().strip(), "it announces itself")
     assert json.loads((bench.state / "localnet.json").read_text()) == first
+    assert not [start for start in bench.noted("runs", "localnet") if "--port" in start["args"]], (
+        "it knows its own best"
+    )
     runner.send_signal(signal.SIGTERM)
     code, _, err = finish(runner)
     assert code == 0

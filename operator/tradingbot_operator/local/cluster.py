@@ -52,15 +52,14 @@ class LocalCluster:
 
     async def start(self) -> None:
         """
-        Start localnet, and wait until it serves: on the ports of its first start, if this is not the first.
+        Start localnet, and wait until it serves: on the ports of its first start, which it keeps in its state directory.
 
         Raises:
             BadInput: A file that it was told to read is wrong.
             Failed: It did not start.
         """
-        port = _port(self._chain.nodes[0].url) if self._chain else None
         command = localnet_command(
-            self._options, state_dir=self._state.localnet, parent_pid=os.getpid(), port=port, engine=self._engine
+            self._options, state_dir=self._state.localnet, parent_pid=os.getpid(), port=None, engine=self._engine
         )
         self._child = Child.start("localnet", command, state=self._state, stdout=self._state.localnet_out)
         try:
@@ -139,8 +138,3 @@ class LocalCluster:
 def same_nodes(one: Chain | None, other: Chain | None) -> bool:
     """Return whether two chains are served at the same addresses."""
     return one is not None and other is not None and (one.nodes, one.swap_url) == (other.nodes, other.swap_url)
-
-
-def _port(url: str) -> int | None:
-    port = url.rstrip("/").rpartition(":")[2].partition("/")[0]
-    return int(port) if port.isdigit() else None

@@ -34,6 +34,8 @@ from tradingbot_operator.local.supplies import Supplies
 POLL_S = 0.5
 LOGS_S = 60.0
 READY_S = 60.0
+RESOLVED_S = 180.0
+"""How long the duration waits for trades of an earlier run: until their blockhashes have expired, and that is final."""
 SHOWN_FINDINGS = 10
 BAD_SETTINGS = 2
 """The engine's exit code for settings that no restart makes better."""
@@ -229,8 +231,12 @@ class Supervisor:
         if self._duration_s is None:
             await self._stop.wait()
             return
-        limit = time.monotonic() + READY_S
-        while self._board.status.get("phase") != "READY" and time.monotonic() < limit:
+        began = time.monotonic()
+        while self._board.status.get("phase") != "READY":
+            reasons = self._board.status.get("reasons") or []
+            resolving = any(isinstance(r, dict) and r.get("type") == "Resolving" for r in reasons)
+            if time.monotonic() - began > (RESOLVED_S if resolving else READY_S):
+                break
             await asyncio.sleep(0.05)
         await asyncio.sleep(self._duration_s)
         self.stop(f"--duration of {self._duration_s:g} s is over")
