@@ -66,10 +66,10 @@ class Asker:
         step = dispatch.begin(errand, now)
         try:
             while True:
-                if isinstance(step, Lease):
+                if type(step) is Lease:
                     lease, outcome = await self._send(errand, step, question)
                     step = dispatch.advance(errand, lease, outcome, self._clock.monotonic_s())
-                elif isinstance(step, RpcAnswer):
+                elif type(step) is RpcAnswer:
                     return step
                 elif isinstance(step, RpcError):
                     raise step

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 from tradingbot_engine.rpc.budget import FLOOR_S, Budget
 from tradingbot_engine.rpc.endpoint import Endpoint
@@ -99,10 +100,23 @@ class Dispatch:
             if (e.usable(now_s) or (insist and not e.resting(now_s))) and not (exclude and e.name in exclude)
         ]
         if len(usable) > 1:
-            usable.sort(key=lambda e: (*self.rank(e, now_s), e.score.cost(e.permits.in_use), e.place))
+            usable.sort(key=partial(self._place, now_s))
             if insist:
                 usable.sort(key=lambda e: not e.breaker.allows(now_s))  # open breakers come last
         return usable
+
+    def _place(self, now_s: float, endpoint: Endpoint) -> tuple[bool, bool, int, float, int]:
+        """Return an endpoint's place in the order; on the path of every call, so written out instead of asked for."""
+        health = endpoint.health
+        return (
+            health.stalled
+            or health.complaint != ""
+            or (health.lag > self._max_lag and now_s - health.slot_at_s <= self._fresh_s),
+            endpoint.suspect_until_s > now_s,
+            endpoint.priority,
+            endpoint.score.cost(endpoint.permits.in_use),
+            endpoint.place,
+        )
 
     def least_bad(self, now_s: float, exclude: Collection[str] = ()) -> tuple[Endpoint, str]:
         """Return an endpoint in any case, and what speaks against it."""
