@@ -21,7 +21,7 @@ from tradingbot_engine.clock import SystemClock
 from tradingbot_engine.domain.signals import Priority, Purpose, Side, Signal
 from tradingbot_engine.settings import QueueSettings
 
-OFFERS, FLOOD, SIZE, ROUNDS = 100_000, 5_000, 1_000, 9
+OFFERS, FLOOD, SIZE, ROUNDS = 20_000, 5_000, 1_000, 60
 PER_TAKE = 10
 
 

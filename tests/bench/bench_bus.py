@@ -21,7 +21,7 @@ from tradingbot_engine.clock import SystemClock
 from tradingbot_engine.domain.events import PriceTick
 from tradingbot_engine.settings import BusSettings
 
-EVENTS, KEYS, ROUNDS = 100_000, 100, 9
+EVENTS, KEYS, ROUNDS = 20_000, 100, 60
 TURN = 256
 """Published before the consumers get their turn, as a feed does between two reads of its socket."""
 Told = tuple[str, int, PriceTick, int | None]
@@ -129,7 +129,7 @@ async def through_a_dict(told: list[Told]) -> list[Handler]:
 
 
 async def rate(work: Callable[[list[Told]], Awaitable[list[Handler]]], told: list[Told]) -> tuple[float, list[Handler]]:
-    """Return events a second, the best of some rounds (other processes only ever slow one down), and the last handlers."""
+    """Return events a second, the best of many short rounds (other processes only ever slow one down), and the last handlers."""
     best, handlers = 0.0, []
     for _ in range(ROUNDS):
         gc.collect()

@@ -212,7 +212,7 @@ MUTANTS = [
     Mutant("extremes of merged ticks lost", "another bar", a_lagging_core,
            Run, "ticks", "if 0 < n < last]", "if False]"),
     Mutant("consumer without a bound", "grows without limit", a_sleeping_consumer,
-           ConsumerQueue, "put", "if len(items) < self._max_size:", "if True:"),
+           ConsumerQueue, "put", "if 0 < len(items) < self._max_size:", "if items:"),
 ]  # fmt: skip
 
 

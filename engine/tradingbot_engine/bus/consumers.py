@@ -65,9 +65,10 @@ class ConsumerQueue:
 
     def put(self, key: Hashable, item: Any) -> None:
         items = self._items
-        if not items:
+        if 0 < len(items) < self._max_size:  # by far the most frequent
+            items.append(item)
+        elif not items:
             self._begin()
-        if len(items) < self._max_size:
             items.append(item)
         else:
             self.dropped += 1

@@ -43,6 +43,7 @@ class SignalQueue:
         self._reject_s = settings.reject_fast_ms / 1000
         low, normal = ceil(settings.warning_threshold * size), ceil(settings.critical_threshold * size)
         entries = {Priority.NORMAL: normal, Priority.LOW: low} if on else {}
+        self._utilization = Utilization(workers=workers, backlog=lambda: self.pressure, now=clock.monotonic_s)
         self._admission: Admission[Signal] = Admission(
             max_size=size,
             limits=[size] * _ENTRIES + [entries.get(p, size) for p in Priority],
@@ -50,10 +51,9 @@ class SignalQueue:
             deadline_s=self._deadline_s if on else None,
             displace=on,
             now=clock.monotonic_s,
-            on_work=lambda change: self._utilization.busy(change),
+            on_work=self._utilization.busy,
         )
         self._offer = self._admission.offer
-        self._utilization = Utilization(workers=workers, backlog=lambda: self.pressure, now=clock.monotonic_s)
         self._waiters: deque[asyncio.Future[None]] = deque()
 
     def __len__(self) -> int:

@@ -39,7 +39,13 @@ class Utilization:
 
     def busy(self, change: int) -> None:
         """So many more workers are busy (negative: fewer)."""
-        self._pass_time()  # the backlog is looked at once a second and when asked: here it would cost more than the work
+        now = self._now()
+        if now < self._bucket_from_s + _BUCKET_S:
+            # The backlog is looked at once a second and when asked: here it would cost more than the work.
+            self._busy_s += self._busy * (now - self._at_s)
+            self._at_s = now
+        else:
+            self._pass_time()
         self._busy += change
 
     def value(self) -> float:
