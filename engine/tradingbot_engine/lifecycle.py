@@ -13,10 +13,14 @@ from enum import StrEnum
 import structlog
 
 from tradingbot_engine.clock import Clock
-from tradingbot_engine.redact import scrub
 from tradingbot_engine.domain.units import UnixMs
+from tradingbot_engine.redact import scrub
 
 _log = structlog.get_logger(__name__)
+
+
+NO_ENDPOINT = "NoEndpoint"
+"""The reason while no RPC node may be asked."""
 
 
 class Phase(StrEnum):
@@ -70,10 +74,11 @@ class Lifecycle:
         """
         Whether positions may be left now.
 
-        A pause stops entries, never a stop loss; and what is still being resolved holds only its own position back, which
-        the ledger guards (one open exit per position).
+        A pause stops entries, never a stop loss; what is still being resolved holds only its own position back, which the
+        ledger guards (one open exit per position); and while no node can be asked an exit is claimed all the same, so that
+        it is the first to go out when one can.
         """
-        blocking = self._reasons.keys() & (_BLOCKING - {"Paused", "Resolving"})
+        blocking = self._reasons.keys() & (_BLOCKING - {"Paused", "Resolving", NO_ENDPOINT})
         resolving = self.phase is Phase.STARTING and "Resolving" in self._reasons
         finishing = self.phase is Phase.DRAINING and self.finishing
         return (self.phase is Phase.READY or resolving or finishing) and not blocking and self.fatal is None
@@ -115,5 +120,5 @@ class Lifecycle:
             self.drain_requested.set()
 
 
-_BLOCKING = frozenset({"Paused", "LedgerUnavailable", "Resolving"})
+_BLOCKING = frozenset({"Paused", "LedgerUnavailable", "Resolving", NO_ENDPOINT})
 """Reasons that stop new signals; others only tell. Stale data, tiers and money block at their own place on the path."""

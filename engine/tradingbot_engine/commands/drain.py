@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from tradingbot_engine.redact import scrub
 from tradingbot_engine.settings import SettingsInvalid, load_settings
 
 
@@ -39,10 +40,10 @@ def drain(path: Path, timeout_s: float | None) -> None:
         answer = connection.getresponse()
         body = json.loads(answer.read())
     except (OSError, ValueError, http.client.HTTPException) as error:
-        click.echo(f"the engine's admin port could not be asked: {error}", err=True)
+        click.echo(scrub(f"the engine's admin port could not be asked: {error}"), err=True)
         sys.exit(1)
     if not body.get("drained"):
-        click.echo(f"not drained: {body.get('error', body)}", err=True)
+        click.echo(scrub(f"not drained: {body.get('error', body)}"), err=True)
         sys.exit(1)
     click.echo(f"drained; trades still open in the ledger: {body['openIntents']}")
     sys.exit(3 if body["openIntents"] else 0)
