@@ -14,8 +14,12 @@ def test_signals_are_taken_only_while_ready_and_without_a_blocking_reason():
     assert not life.may_trade
     life.enter(Phase.READY)
     assert life.may_trade
-    life.tell("NoEndpoint", "one node is away")
+    life.tell("StaleMarketData", "one token has no price")
     assert life.may_trade, "a degraded market blocks at its own place on the path"
+    life.tell("NoEndpoint", "no node may be asked")
+    assert not life.may_trade
+    assert life.may_exit, "an exit is claimed all the same, and is the first to go out"
+    life.clear("NoEndpoint")
     life.tell("Paused", "by hand")
     assert not life.may_trade
     life.clear("Paused")
