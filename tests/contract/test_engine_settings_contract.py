@@ -249,7 +249,7 @@ def test_both_ends_of_every_number_of_the_manifest_are_sound_to_the_engine(path:
     data = _with_number(path, value)
     if told(data):
         return  # a rule of the manifest itself refuses it; how many pass is bounded below
-    EngineSettings(**json.loads(json.dumps(rendered(data))))
+    assert EngineSettings(**json.loads(json.dumps(rendered(data)))).bot.name
 
 
 def test_most_ends_are_accepted_by_the_manifest_alone():

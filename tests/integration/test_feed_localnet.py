@@ -419,6 +419,7 @@ async def test_a_hung_node_is_left_and_no_event_is_lost(world):
         await listener.until(lambda: listener.told() == {BONK, WIF}, "stale")
         await listener.until(lambda: listener.feed.health().endpoint not in ("", first), "the other node")
         await agreed(world, listener)
+        assert listener.feed.health().endpoint != first
 
 
 async def test_a_node_that_stays_on_a_dead_fork_is_left(world):
@@ -429,6 +430,7 @@ async def test_a_node_that_stays_on_a_dead_fork_is_left(world):
         world.cluster.faults.add(parse_fault({"kind": "dead_fork", "nodes": [int(first[-1])]}))
         await listener.until(lambda: listener.feed.health().endpoint not in ("", first), "the other node")
         await agreed(world, listener)
+        assert listener.feed.health().endpoint != first
 
 
 async def test_a_websocket_of_another_chain_feeds_no_price(world):

@@ -167,6 +167,7 @@ def test_settings_and_errors_show_no_secret_as_text(file):
     for secret in SHOWN.values():
         error = PermanentError(f"the node said {secret}")
         assert_clean(f"{error} {error!r} {EngineError(str(error))!r}")
+        assert str(error) != f"the node said {secret}"
 
 
 def test_reasons_in_the_status_show_no_secret(file):
