@@ -8,9 +8,7 @@ shards and wires the trade path of `pipeline.py`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import structlog
 
@@ -18,36 +16,36 @@ from tradingbot_engine import crashpoint
 from tradingbot_engine.adopt import adopt
 from tradingbot_engine.book import Book
 from tradingbot_engine.bus.core_events import CoreEvents
+from tradingbot_engine.bus.seen import SeenSignals
 from tradingbot_engine.bus.signals import SignalQueue
+from tradingbot_engine.chores import Chores, Parts, chores_of
 from tradingbot_engine.core.decide import decide
 from tradingbot_engine.core.ids import shard_of
+from tradingbot_engine.core.screen import ScreenLimits
 from tradingbot_engine.core.state import CoreState, StrategyConfig
 from tradingbot_engine.desk import Desk
 from tradingbot_engine.domain.events import Event, PositionChanged, RiskChanged
-from tradingbot_engine.execution.reclaim import Reclaimer
 from tradingbot_engine.execution.trade import TradeDriver
 from tradingbot_engine.guard import LedgerGuard
+from tradingbot_engine.health.loop_lag import LoopLag
 from tradingbot_engine.ledger.port import BotRecord, Ownership
-from tradingbot_engine.lifecycle import Lifecycle, Phase
+from tradingbot_engine.lifecycle import Lifecycle
 from tradingbot_engine.live import Live
 from tradingbot_engine.market.tokens import QUOTE_DECIMALS
-from tradingbot_engine.market.wallet import read_wallet
 from tradingbot_engine.metrics import Metrics
+from tradingbot_engine.nodes import NodeWatch
 from tradingbot_engine.outside import Outside
 from tradingbot_engine.pipeline import Pipeline
-from tradingbot_engine.quality import Quality
+from tradingbot_engine.pulse import Pulse
 from tradingbot_engine.recovery import compare_with_chain, take_shards
-from tradingbot_engine.settings import EngineSettings
+from tradingbot_engine.settings import EngineSettings, switched_off
 from tradingbot_engine.status import Before, StatusPage
 from tradingbot_engine.tally import Tally
 from tradingbot_engine.trades import Trades
-from tradingbot_engine.upkeep import BarKeeper, Marker, NodeWatch, OutboxTeller, WalletWatch
-from tradingbot_engine.warm import HISTORY_MS, HistoryFiller, kept_bars
+from tradingbot_engine.upkeep import BarKeeper
+from tradingbot_engine.warm import HISTORY_MS, kept_bars
 
 _log = structlog.get_logger(__name__)
-
-Upkeep: TypeAlias = tuple[tuple[str, float, Callable[[], Awaitable[None]]], ...]
-"""(name, every how many seconds, what)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,9 @@ class Wired:
     status: StatusPage
     live: Live
     guard: LedgerGuard
-    upkeep: Upkeep
+    pulse: Pulse
+    lag: LoopLag
+    chores: Chores
 
     async def flush(self) -> None:
         """Write what waits to be written."""
@@ -84,8 +84,7 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
     ledger, clock, feed, tokens = outside.ledger, outside.clock, outside.feed, outside.tokens
     bot = await adopt(outside, settings)
     outside.rpc.expect_genesis(bot.genesis_hash)
-    nodes = NodeWatch(probe=outside.rpc.probe, endpoints=outside.rpc.endpoints, lifecycle=lifecycle)
-    await nodes.look()  # told before what may fail for want of them
+    await outside.rpc.probe()  # so that the nodes' troubles are told before what may fail for want of them
     if not bot.paper:
         await compare_with_chain(ledger, outside.rpc, bot)
     owned = await take_shards(ledger, holder=outside.holder, clock=clock)
@@ -100,11 +99,13 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
             early.append(event)
 
     tally = Tally(metrics=metrics, clock=clock)
+    screen = ScreenLimits(**settings.screen.model_dump())
     state = CoreState.create(
         tokens,
         [StrategyConfig(name=s.name, type=s.type, parameters=s.parameters) for s in settings.strategies],
         quote_decimals=QUOTE_DECIMALS[settings.market.quote],
         max_position_percent=settings.risk.max_position_percent,
+        screen=screen,
     )
     events = CoreEvents(settings=settings.bus, clock=clock, tokens=len(tokens), on_drop=tally.event_dropped)
     signals = SignalQueue(settings=settings.queue, workers=settings.execution.workers, clock=clock)
@@ -126,7 +127,7 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
             on_step=on_step,
             on_send=tally.sending,
             recheck=desk.recheck,
-            hold=guard.hold,
+            hold=lambda: guard.hold() or not outside.rpc.serving,
             on_ledger_away=guard.away,
         ),
         book=book,
@@ -149,6 +150,7 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
         approve=desk.approve,
         limits=desk.claim_limits,
         owner_of=lambda mint: owned.get(shard_of(bot.bot_id, mint, bot.shards)),
+        seen=SeenSignals(size=settings.idempotency.cache_size if settings.idempotency.enabled else 0),
     )
     kept = await kept_bars(ledger, tokens)
     for warm in kept:
@@ -162,6 +164,29 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
     for event in early:
         pipeline.emit(event)
 
+    nodes = NodeWatch(
+        endpoints=outside.rpc.endpoints,
+        serving=lambda: outside.rpc.serving,
+        exits_unsent=lambda: trades.exits_unsent,
+        lifecycle=lifecycle,
+        clock=clock,
+    )
+    await nodes.look()
+    lag = LoopLag(clock=clock)
+    pulse = Pulse(
+        lifecycle=lifecycle,
+        feed=feed,
+        rpc=outside.rpc,
+        book=book,
+        trades=trades,
+        tally=tally,
+        lag=lag,
+        utilization=lambda: signals.utilization,
+        fee_reserve_lamports=lambda: desk.fee_reserve_lamports,
+        switched_off=tuple(name for name, _ in switched_off(settings)),
+        on_standing=tally.standing,
+        clock=clock,
+    )
     status = StatusPage(
         settings=settings,
         lifecycle=lifecycle,
@@ -175,6 +200,7 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
         tokens=tokens,
         sale_value=desk.sale_value,
         queue_utilization=lambda: signals.utilization,
+        health=pulse.document,
         clock=clock,
     )
     return Wired(
@@ -190,73 +216,23 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
         status=status,
         live=live,
         guard=guard,
-        upkeep=_upkeep(
-            outside,
-            settings,
-            lifecycle,
-            book=book,
-            bars=bars,
-            desk=desk,
-            owned=owned,
-            emit=emit,
-            tally=tally,
-            guard=guard,
-            watch_nodes=nodes.look,
+        pulse=pulse,
+        lag=lag,
+        chores=chores_of(
+            Parts(
+                outside=outside,
+                settings=settings,
+                lifecycle=lifecycle,
+                book=book,
+                bars=bars,
+                desk=desk,
+                owned=owned,
+                emit=emit,
+                tally=tally,
+                guard=guard,
+                nodes=nodes,
+                pulse=pulse,
+                screens=screen.asks,
+            )
         ),
     )
-
-
-def _upkeep(
-    outside: Outside,
-    settings: EngineSettings,
-    lifecycle: Lifecycle,
-    *,
-    book: Book,
-    bars: BarKeeper,
-    desk: Desk,
-    owned: dict[int, Ownership],
-    emit: Callable[[Event], None],
-    tally: Tally,
-    guard: LedgerGuard,
-    watch_nodes: Callable[[], Awaitable[None]],
-) -> Upkeep:
-    ledger, bot = outside.ledger, book.bot
-    marker = Marker(
-        ledger=ledger,
-        book=book,
-        ownership=lambda: next(iter(owned.values()), None),
-        sale_value=desk.sale_value,
-        limits=desk.risk_limits,
-        faults=Quality(ledger=ledger, book=book, feed=outside.feed, tally=tally).faults,
-        lifecycle=lifecycle,
-        clock=outside.clock,
-    )
-    watch = WalletWatch(
-        ledger=ledger,
-        book=book,
-        read=lambda: read_wallet(outside.rpc, wallet=bot.wallet, quote_mint=bot.quote_mint),
-        capital_is_fixed=settings.risk.capital is not None,
-        fee_reserve=lambda: desk.fee_reserve_lamports,
-        lifecycle=lifecycle,
-    )
-    history = HistoryFiller(feed=outside.feed, tokens=outside.tokens, bars=bars, emit=emit)
-    every: Upkeep = (
-        ("nodes", 1.0, watch_nodes),
-        ("book", 5.0, book.refresh),
-        ("history", 0.5, history.fill),
-        ("bars", 1.0, bars.flush),
-        ("mark", 1.0, marker.mark),
-        ("outbox", 0.5, OutboxTeller(ledger=ledger).tell),
-    )
-    if outside.signer is None:
-        return every
-    reclaimer = Reclaimer(
-        ledger=ledger,
-        rpc=outside.rpc,
-        signer=outside.signer,
-        genesis_hash=outside.genesis_hash,
-        clock=outside.clock,
-        ownerships=lambda: tuple(owned.values()),
-        hold=lambda: guard.hold() or lifecycle.phase is not Phase.READY or lifecycle.fatal is not None,
-    )
-    return (*every, ("wallet", 5.0, watch.compare), ("rent", 10.0, reclaimer.step))

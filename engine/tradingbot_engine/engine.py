@@ -30,6 +30,7 @@ from tradingbot_engine.lifecycle import Lifecycle, Phase
 from tradingbot_engine.live import Live
 from tradingbot_engine.metrics import Metrics
 from tradingbot_engine.outside import Outside, open_in_ledger, open_outside
+from tradingbot_engine.rpc_meter import RpcMeter
 from tradingbot_engine.settings import EngineSettings, switched_off
 from tradingbot_engine.upkeep import repeat, watch_parent
 
@@ -51,6 +52,7 @@ class Engine:
         self._settings, self._clock, self._parent_pid = settings, clock, parent_pid
         self._lifecycle = Lifecycle(clock=clock)
         self._metrics = Metrics(max_series=settings.metrics.max_series)
+        self._rpc_meter = RpcMeter(metrics=self._metrics)
         self._outside: Outside | None = None
         self._wired: Wired | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -109,7 +111,9 @@ class Engine:
 
     # --- start
     async def _start(self) -> None:
-        outside = await self._until_it_works(lambda: open_outside(self._settings, clock=self._clock))
+        outside = await self._until_it_works(
+            lambda: open_outside(self._settings, clock=self._clock, on_rpc_event=self._rpc_meter.take)
+        )
         if outside is None:
             return
         self._outside = outside
@@ -123,8 +127,9 @@ class Engine:
         self._spawn("mirror", wired.trades.mirror_forever())
         for n in range(self._settings.execution.workers):
             self._spawn(f"worker-{n}", wired.pipeline.trade_forever())
-        for name, every_s, work in (*wired.upkeep, ("ledger", 1.0, self._check_ledger), ("gauges", 1.0, self._gauge)):
+        for name, every_s, work in (*wired.chores, ("ledger", 1.0, self._check_ledger), ("gauges", 1.0, self._gauge)):
             self._spawn(name, repeat(name, every_s, work, lifecycle=self._lifecycle, clock=self._clock))
+        self._spawn("lag", wired.lag.run())
         self._spawn("feed", outside.feed.run(wired.pipeline.emit))
         await self._resolve(wired)
         self._lifecycle.enter(Phase.READY)

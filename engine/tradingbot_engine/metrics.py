@@ -202,6 +202,9 @@ class Metrics:
         self.dropped_events = self.counter(
             "tradingbot_events_dropped_total", "Price ticks dropped because the core lagged."
         )
+        self.health = self.gauges(
+            "tradingbot_health", "0 healthy, 1 degraded, 2 unhealthy, by check.", ["check"], least=0, most=2
+        )
         self.protection_off = self.gauges(
             "tradingbot_protection_off",
             "1 for each protection that the settings switch off.",

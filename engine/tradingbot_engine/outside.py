@@ -22,6 +22,7 @@ from tradingbot_engine.market.pools import build_feed
 from tradingbot_engine.market.port import Feed
 from tradingbot_engine.market.tokens import resolve_tokens
 from tradingbot_engine.rpc.errors import WrongChain
+from tradingbot_engine.rpc.events import OnEvent
 from tradingbot_engine.rpc.pool import RpcPool
 from tradingbot_engine.settings import EngineSettings
 
@@ -50,7 +51,7 @@ class Outside:
         await self.closing.aclose()
 
 
-async def open_outside(settings: EngineSettings, *, clock: Clock) -> Outside:
+async def open_outside(settings: EngineSettings, *, clock: Clock, on_rpc_event: OnEvent | None = None) -> Outside:
     """Open the ledger and reach the chain; on any error everything opened is closed again."""
     holder = secrets.token_hex(16)
     paper = settings.bot.mode == "Paper"
@@ -58,14 +59,7 @@ async def open_outside(settings: EngineSettings, *, clock: Clock) -> Outside:
         ledger = open_ledger(settings.ledger, holder=holder, clock=clock, paper=paper)
         await ledger.open()
         opened.push_async_callback(ledger.close)
-        rpc = await opened.enter_async_context(
-            RpcPool(
-                settings.rpc.endpoints,
-                request_timeout_s=settings.rpc.request_timeout_s,
-                max_in_flight=settings.rpc.max_in_flight,
-                clock=clock,
-            )
-        )
+        rpc = await opened.enter_async_context(RpcPool(settings.rpc, clock=clock, on_event=on_rpc_event))
         if (expected := settings.bot.expected_genesis_hash) is not None:
             rpc.expect_genesis(expected)
         swap = SwapApi(settings.execution.swap, clock=clock)

@@ -17,6 +17,7 @@ import structlog
 from tradingbot_engine import crashpoint
 from tradingbot_engine.book import Book
 from tradingbot_engine.bus.core_events import CoreEvents
+from tradingbot_engine.bus.seen import SeenSignals
 from tradingbot_engine.bus.signals import MESSAGES, Gone, SignalQueue
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.core.decide import decide
@@ -58,11 +59,13 @@ class Pipeline:
         approve: Callable[[Signal], OrderIntent | Refused],
         limits: Callable[[OrderIntent], ClaimLimits],
         owner_of: Callable[[str], Ownership | None],
+        seen: SeenSignals,
     ) -> None:
         self._state, self._events, self._signals, self._ledger = state, events, signals, ledger
         self._book, self._bars, self._trades = book, bars, trades
         self._lifecycle, self._tally, self._clock = lifecycle, tally, clock
         self._approve, self._limits, self._owner_of = approve, limits, owner_of
+        self._seen = seen
         self._claiming = 0
         self._claimed = asyncio.Event()
         self._claimed.set()
@@ -149,6 +152,8 @@ class Pipeline:
         intent = self._approve(signal)  # risk, pure: sizes it, or says why not
         if isinstance(intent, Refused):
             return self._refuse(signal, intent.reason, intent.message)
+        if self._seen.has(intent.id):
+            return self._refuse(signal, "Known", "this signal had its intent already")
 
         crashpoint.reached("claim:before")
         claim = await self._ledger.claim(intent, ownership=ownership, limits=self._limits(intent))  # bot-wide limits
@@ -160,6 +165,7 @@ class Pipeline:
         if claim.outcome is ClaimOutcome.REFUSED or claim.record is None:
             return self._refuse(signal, claim.reason, claim.message)
 
+        self._seen.remember(intent.id)
         self._trades.follow(claim.record, ownership)  # attempts → fill, by the same code as recovery
         await self._book.refresh()
 

@@ -18,7 +18,7 @@ from tradingbot_engine.lifecycle import Lifecycle
 from tradingbot_engine.market.port import Feed
 from tradingbot_engine.quality import slippage_bps
 from tradingbot_engine.rpc.pool import RpcPool
-from tradingbot_engine.settings import EngineSettings
+from tradingbot_engine.settings import EngineSettings, switched_off
 from tradingbot_engine.tally import Tally
 from tradingbot_engine.trades import Trades
 
@@ -50,8 +50,10 @@ class StatusPage:
         tokens: Sequence[Token],
         sale_value: Callable[[Position], QuoteUnits | None],
         queue_utilization: Callable[[], float],
+        health: Callable[[], Mapping[str, Any]],
         clock: Clock,
     ) -> None:
+        self._health = health
         self._settings, self._lifecycle, self._ledger, self._book = settings, lifecycle, ledger, book
         self._trades, self._tally, self._feed, self._rpc = trades, tally, feed, rpc
         self._before = before
@@ -83,6 +85,8 @@ class StatusPage:
             "openIntents": sum(counts.get(state, 0) for state in OPEN),
             "inFlight": len(self._trades),
             "unresolved": self._trades.unresolved,
+            "health": self._health(),
+            "switchedOff": [{"setting": name, "lost": lost} for name, lost in switched_off(self._settings)],
             "queueUtilization": round(self._queue_utilization(), 4),
             "tier": risk.tier.value,
             "tierReason": risk.tier_reason,

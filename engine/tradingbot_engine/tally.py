@@ -9,6 +9,7 @@ from tradingbot_engine.domain.events import Event, PriceTick
 from tradingbot_engine.domain.intents import Attempt, IntentRecord, IntentState
 from tradingbot_engine.domain.signals import Signal
 from tradingbot_engine.domain.units import IntentId, Mint
+from tradingbot_engine.health.monitor import Standing
 from tradingbot_engine.metrics import Metrics
 
 _MEMORY = 10_000
@@ -62,6 +63,10 @@ class Tally:
         if record.state is IntentState.CONFIRMED:
             waited_s = (self._clock.now_ms() - record.intent.created_at_ms) / 1000
             self._metrics.signal_to_confirm.observe(max(0.0, waited_s), {"trade_id": record.intent.id})
+
+    def standing(self, standing: Standing) -> None:
+        """State where a health check stands."""
+        self._metrics.health.labels(standing.check).set(standing.health.value)
 
     def event_dropped(self, event: Event) -> None:
         self._metrics.dropped_events.inc()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from tradingbot_engine.book import Book
-from tradingbot_engine.core.intents import TERMINAL
+from tradingbot_engine.core.intents import LIVE, TERMINAL
 from tradingbot_engine.domain.events import SignalSettled
 from tradingbot_engine.domain.intents import IntentRecord, IntentState
 from tradingbot_engine.domain.signals import Purpose
@@ -42,7 +42,8 @@ class Trades:
         self._driver = driver_with(self.stepped)
         self._book, self._lifecycle, self._tally, self._emit = book, lifecycle, tally, emit
         self._tasks: dict[IntentId, asyncio.Task[None]] = {}
-        self._decided_at_ms: dict[IntentId, UnixMs] = {}
+        self._records: dict[IntentId, IntentRecord] = {}
+        """Each followed trade as it was last seen."""
         self._unresolved: set[IntentId] = set()
         self._strays: set[IntentId] = set()
         self._faulty: set[IntentId] = set()
@@ -54,7 +55,15 @@ class Trades:
 
     def oldest_ms(self, now_ms: UnixMs) -> int:
         """Return how long ago the oldest trade in flight was decided; 0 without any."""
-        return max((now_ms - at_ms for at_ms in self._decided_at_ms.values()), default=0)
+        return max((now_ms - r.intent.created_at_ms for r in self._records.values()), default=0)
+
+    @property
+    def exits_unsent(self) -> int:
+        """How many exits are claimed and have no attempt alive."""
+        return sum(
+            r.intent.purpose is Purpose.EXIT and r.state not in LIVE and r.state not in TERMINAL
+            for r in self._records.values()
+        )
 
     @property
     def unresolved(self) -> int:
@@ -69,12 +78,12 @@ class Trades:
             self._unresolved.add(record.intent.id)
         task = asyncio.create_task(self._run(record, ownership), name=f"trade-{record.intent.id[:8]}")
         self._tasks[record.intent.id] = task
-        self._decided_at_ms[record.intent.id] = record.intent.created_at_ms
+        self._records[record.intent.id] = record
         task.add_done_callback(lambda _: self._forget(record.intent.id))
 
     def _forget(self, intent_id: IntentId) -> None:
         self._tasks.pop(intent_id, None)
-        self._decided_at_ms.pop(intent_id, None)
+        self._records.pop(intent_id, None)
 
     def adopt_strays(self, open_now: Sequence[IntentRecord], owned: Mapping[int, Ownership]) -> None:
         """
@@ -95,6 +104,8 @@ class Trades:
     def stepped(self, record: IntentRecord) -> None:
         """Called by the driver after each step that was committed."""
         self._tally.moved(record)
+        if record.intent.id in self._records:
+            self._records[record.intent.id] = record
         if record.state is IntentState.CONFIRMED or record.state in TERMINAL:
             self._unresolved.discard(record.intent.id)
         self._stepped.set()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -27,12 +27,10 @@ from tradingbot_engine.errors import (
     LedgerUnavailable,
     PermanentError,
     TemporaryError,
-    WrongGenesis,
 )
 from tradingbot_engine.ledger.port import Ledger, Ownership
 from tradingbot_engine.lifecycle import Lifecycle
 from tradingbot_engine.market.wallet import WalletBalance
-from tradingbot_engine.rpc.endpoint import EndpointStatus
 
 _log = structlog.get_logger(__name__)
 
@@ -62,27 +60,6 @@ async def repeat(
             lifecycle.tell("NoShards", f"another process holds the shard: {error}", fatal=True)
             return
         await clock.sleep(min(every_s * 2 ** min(faults, 5), max(every_s, 10.0)))
-
-
-class NodeWatch:
-    """Asks every node how it is, and tells of those that serve another chain: they are asked nothing else."""
-
-    def __init__(
-        self,
-        *,
-        probe: Callable[[], Awaitable[None]],
-        endpoints: Callable[[], Sequence[EndpointStatus]],
-        lifecycle: Lifecycle,
-    ) -> None:
-        self._probe, self._endpoints, self._lifecycle = probe, endpoints, lifecycle
-
-    async def look(self) -> None:
-        await self._probe()
-        told = [f"{e.name}: {e.error}" for e in self._endpoints() if WrongGenesis.reason in e.error]
-        if told:
-            self._lifecycle.tell(WrongGenesis.reason, "; ".join(told))
-        else:
-            self._lifecycle.clear(WrongGenesis.reason)
 
 
 class BarKeeper:

@@ -89,6 +89,7 @@ async def child() -> None:
             approve=lambda signal: None,  # type: ignore[arg-type,return-value]
             limits=lambda intent: None,  # type: ignore[arg-type,return-value]
             owner_of=lambda mint: None,
+            seen=SeenSignals(size=10_000),
         )
         core = asyncio.create_task(pipeline.decide_forever())
         prices = dict.fromkeys(mints, 1.0)

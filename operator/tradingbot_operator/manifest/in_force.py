@@ -11,13 +11,8 @@ LATER = "accepted, not yet in force"
 
 NOT_YET: tuple[tuple[str, str], ...] = (
     ("localnet.name", f"{LATER}: every bot has its own localnet"),
-    ("rpc.maxInFlight", LATER),
-    ("rpc.hedging", f"{LATER}: no request is hedged"),
-    ("rpc.breaker", f"{LATER}: a failing node is left by failover, call by call"),
-    ("rpc.health", LATER),
-    ("market.screen", f"{LATER}: only the tokens that are named are traded"),
+    ("market.screen", "it screens the tokens that are named; it finds no others yet"),
     ("market.feeds", f"{LATER}: prices come from the pools"),
-    ("queue", f"{LATER}: signals are taken in order"),
     ("scaling", f"{LATER}: one engine trades all tokens"),
 )
 ONLY_ON_A_CLUSTER = "without meaning on a laptop"
@@ -38,10 +33,6 @@ def notes_of(data: Any) -> Iterator[Problem]:
     for place, message in NOT_YET:
         if _get(spec, place) not in (None, [], {}):
             yield _note(place, message)
-    for index, endpoint in enumerate(_list(spec, "rpc.endpoints")):
-        for key in ("requestsPerSecond", "concurrency"):
-            if isinstance(endpoint, dict) and endpoint.get(key) is not None:
-                yield Problem(("spec", "rpc", "endpoints", index, key), LATER)
     yield from _execution_notes(spec)
     replicas = spec.get("replicas")
     if isinstance(replicas, int) and not isinstance(replicas, bool) and replicas > 1:
