@@ -39,6 +39,7 @@ def rss_mib() -> float:
 async def child() -> None:
     from tradingbot_engine import engine  # noqa: F401  the whole engine's code counts
     from tradingbot_engine.bus.core_events import CoreEvents
+    from tradingbot_engine.bus.seen import SeenSignals
     from tradingbot_engine.bus.signals import SignalQueue
     from tradingbot_engine.clock import SystemClock
     from tradingbot_engine.core.decide import decide
