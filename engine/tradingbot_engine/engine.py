@@ -26,6 +26,7 @@ from tradingbot_engine.errors import (
     TemporaryError,
     WalletEmpty,
 )
+from tradingbot_engine.health.process import read_process
 from tradingbot_engine.lifecycle import Lifecycle, Phase
 from tradingbot_engine.live import Live
 from tradingbot_engine.metrics import Metrics
@@ -229,6 +230,14 @@ class Engine:
         metrics.drawdown.set(risk.drawdown_bps / 10_000)
         metrics.tier.set(list(Tier).index(risk.tier))
         metrics.trading.set(self._lifecycle.may_trade)
+        metrics.queued_signals.set(len(self._wired.signals))
+        metrics.queued_events.set(len(self._wired.events))
+        use = read_process()
+        metrics.process_tasks.set(use.tasks)
+        if use.open_fds is not None:
+            metrics.process_open_fds.set(use.open_fds)
+        if use.resident_bytes is not None:
+            metrics.process_resident_bytes.set(use.resident_bytes)
 
     # --- drain
     async def _drain(self) -> None:

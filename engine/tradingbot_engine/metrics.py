@@ -202,6 +202,11 @@ class Metrics:
         self.dropped_events = self.counter(
             "tradingbot_events_dropped_total", "Price ticks dropped because the core lagged."
         )
+        self.queued_signals = self.gauge("tradingbot_queued_signals", "Signals that wait for a worker.", least=0)
+        self.queued_events = self.gauge("tradingbot_queued_events", "Events that wait for the core.", least=0)
+        self.process_tasks = self.gauge("tradingbot_process_tasks", "asyncio tasks that are not done.", least=0)
+        self.process_open_fds = self.gauge("tradingbot_process_open_fds", "Open file descriptors.", least=0)
+        self.process_resident_bytes = self.gauge("tradingbot_process_resident_bytes", "Memory in RAM.", least=0)
         self.health = self.gauges(
             "tradingbot_health", "0 healthy, 1 degraded, 2 unhealthy, by check.", ["check"], least=0, most=2
         )
