@@ -411,7 +411,7 @@ async def test_all_nodes_gone_is_told_and_their_return_brings_the_last_price(wor
 
 
 async def test_a_hung_node_is_left_and_no_event_is_lost(world):
-    """Its connections stand and say nothing, HTTP included: the other node tells what the pools hold."""
+    """Its connections stand and say nothing, pings and HTTP included: stale at once, until the other node tells the pools."""
     async with listening(world) as listener:
         await listener.fresh()
         first = listener.feed.health().endpoint

@@ -289,17 +289,21 @@ async def test_a_status_blind_node_knows_nothing_of_signatures(net: Net) -> None
 
 
 async def test_open_websockets_fall_silent_or_end_with_the_node(net: Net) -> None:
-    """Hanging is silence; being down ends the connection."""
-    async with net.session.ws_connect(net.cluster.nodes[0].websocket_url) as socket:
+    """Hanging is silence, to pings as well; being down ends the connection."""
+    async with net.session.ws_connect(net.cluster.nodes[0].websocket_url, autoping=False) as socket:
+        await socket.ping()
+        assert (await socket.receive()).type is aiohttp.WSMsgType.PONG
         await socket.send_json({"jsonrpc": "2.0", "id": 1, "method": "slotSubscribe"})
         assert "result" in await socket.receive_json()
         net.bank.tick()
         assert (await socket.receive_json())["params"]["result"]["slot"] == net.bank.slot
         await net.fault(kind="hang", nodes=[0])
         net.bank.tick()
+        await socket.ping()
         with pytest.raises(TimeoutError):
             await socket.receive(timeout=0.2)
         await net.heal()
+        assert (await socket.receive()).type is aiohttp.WSMsgType.PONG
         net.bank.tick()
         assert (await socket.receive_json())["params"]["result"]["slot"] == net.bank.slot
         await net.fault(kind="down", nodes=[0])

@@ -21,6 +21,8 @@ from tradingbot_engine.localnet.subscriptions import KINDS, Subscription
 
 MAX_QUEUE = 20_000
 """Messages that a slow client may leave unread before its connection is closed."""
+HANG_LOOK_S = 0.02
+"""How often a connection looks whether its node still hangs."""
 
 
 class Connection:
@@ -67,15 +69,19 @@ class Pubsub:
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
         """Serve one connection until it ends."""
-        socket = web.WebSocketResponse(autoping=True, max_msg_size=1 << 20)
+        socket = web.WebSocketResponse(autoping=False, max_msg_size=1 << 20)
         await socket.prepare(request)
         connection = Connection(socket, request.transport)
         self._connections.add(connection)
         pump = asyncio.create_task(connection.pump())
         try:
             async for message in socket:
+                while self._node.faults.websocket == "silent":
+                    await asyncio.sleep(HANG_LOOK_S)  # a process that hangs answers no ping either
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                     self._receive(connection, message.data)
+                elif message.type is WSMsgType.PING:
+                    await socket.pong(message.data)
         finally:
             self._connections.discard(connection)
             connection.subscriptions.clear()
