@@ -123,42 +123,54 @@ async def run(
     keep: Path | None = None,
     say: bool = False,
     variant: Variant = PLAIN,
+    at_once: int = 1,
 ) -> Report:
     """
-    Run all seeds, one after the other, and add up what they counted.
+    Run all seeds, and add up what they counted.
 
     Args:
         seeds: One storm each.
         trades: Filled trades per seed.
         limit_s: Seconds for everything; shared by the seeds. None: 2 s per trade.
         variant: Ledgers and marks.
+        at_once: Storms that rage at the same time, each in a world of its own; one engine waits for the chain most of the time.
         keep: Where logs, ledgers and chains are kept; a temporary directory that goes away by default.
     """
     total = Report()
     base = keep or Path(tempfile.mkdtemp(prefix="chaos-"))
     deadline = time.monotonic() + (limit_s if limit_s is not None else len(seeds) * (60 + 2 * trades))
     sound = False
-    try:
-        for n, seed in enumerate(seeds):
-            share = max(10.0, (deadline - time.monotonic()) / (len(seeds) - n) - 20)
+    left = len(seeds)
+    room = asyncio.Semaphore(at_once)
+
+    async def rage(seed: int) -> None:
+        nonlocal left
+        async with room:
+            rounds = -(-left // at_once)  # how often this room is still given away, this time included
+            left -= 1
             report = await one_seed(
                 seed,
                 trades=trades,
-                limit_s=share,
+                limit_s=max(10.0, (deadline - time.monotonic()) / rounds - 20),
                 directory=base / f"seed-{seed}",
                 naive=naive,
                 say=say,
                 variant=variant,
                 before=total,
             )
-            total.add(report)
-            if say:
-                where = "PostgreSQL" if variant.postgres_for(seed) else "SQLite"
-                print(
-                    f"seed {seed} ({where}, {variant.mark_for(seed)}): {report.trades} trades, {report.seconds:.0f} s, "
-                    f"{report.kills} kills, {report.verdict}",
-                    flush=True,
-                )
+        total.add(report)
+        if say:
+            where = "PostgreSQL" if variant.postgres_for(seed) else "SQLite"
+            print(
+                f"seed {seed} ({where}, {variant.mark_for(seed)}): {report.trades} trades, {report.seconds:.0f} s, "
+                f"{report.kills} kills, {report.verdict}",
+                flush=True,
+            )
+
+    try:
+        async with asyncio.TaskGroup() as storms:
+            for seed in seeds:
+                storms.create_task(rage(seed), name=f"storm-{seed}")
         sound = not faults_of(total)
     finally:
         if keep is None and (sound or naive or variant.broken):
@@ -247,6 +259,7 @@ def run_all(args: argparse.Namespace, *, seeds: list[int], say: bool) -> Report:
                 seeds=seeds,
                 trades=args.trades,
                 limit_s=args.minutes * 60 if args.minutes else None,
+                at_once=args.at_once,
                 keep=args.keep,
                 say=say,
                 variant=Variant(postgres=postgres, ledger=args.ledger, mark=args.mark),
@@ -260,6 +273,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="how many storms")
     parser.add_argument("--trades", type=int, default=60, help="filled trades in each")
     parser.add_argument("--minutes", type=float, help="limit for the storms")
+    parser.add_argument("--at-once", type=int, default=1, help="storms at the same time, each in a world of its own")
     parser.add_argument("--seed-base", type=int, default=1, help="the first seed")
     parser.add_argument("--ledger", choices=("sqlite", "postgres", "both"), default="both", help="what they trade on")
     parser.add_argument("--mark", choices=("Memo", "Guard", "both"), default="both", help="execution.mark")
