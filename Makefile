@@ -11,9 +11,11 @@ SEEDS ?= 3
 TRADES ?= 60
 ONLY ?=
 WORKERS ?= 4
+MINUTES ?= 60
+SPEED ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check unit system chaos mutants model bench lock generate clean
+.PHONY: help run test check unit system chaos soak mutants model bench lock generate clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -39,6 +41,9 @@ system:  ## Say which system packages the tests want, and install them where thi
 
 chaos: $(READY)  ## Break the world while real engines trade (SEEDS=…, TRADES=…)
 	$(BIN)/python tests/chaos/run.py --seeds $(SEEDS) --trades $(TRADES) $(ARGS)
+
+soak: $(READY)  ## Let an engine trade for an hour under mild trouble; nothing may grow (MINUTES=…, SPEED=…)
+	$(BIN)/python tests/soak/run.py --minutes $(MINUTES) --speed $(SPEED) $(ARGS)
 
 mutants: $(READY)  ## Break each rule of the protocol on purpose; each must be caught
 	$(BIN)/pytest tests/mutants -m "slow or not slow" $(ARGS)
