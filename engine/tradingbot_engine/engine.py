@@ -16,7 +16,6 @@ import structlog
 from tradingbot_engine.api.server import AdminServer, LiveSettings
 from tradingbot_engine.app import Wired, assemble
 from tradingbot_engine.clock import Clock
-from tradingbot_engine.domain.portfolio import Tier
 from tradingbot_engine.drain import Drain, Duties
 from tradingbot_engine.errors import (
     EngineError,
@@ -26,7 +25,7 @@ from tradingbot_engine.errors import (
     TemporaryError,
     WalletEmpty,
 )
-from tradingbot_engine.health.process import read_process
+from tradingbot_engine.gauges import Gauges
 from tradingbot_engine.lifecycle import Lifecycle, Phase
 from tradingbot_engine.live import Live
 from tradingbot_engine.metrics import Metrics
@@ -53,6 +52,7 @@ class Engine:
         self._settings, self._clock, self._parent_pid = settings, clock, parent_pid
         self._lifecycle = Lifecycle(clock=clock)
         self._metrics = Metrics(max_series=settings.metrics.max_series)
+        self._gauges = Gauges(metrics=self._metrics, lifecycle=self._lifecycle)
         self._rpc_meter = RpcMeter(metrics=self._metrics)
         self._outside: Outside | None = None
         self._wired: Wired | None = None
@@ -223,21 +223,7 @@ class Engine:
 
     async def _gauge(self) -> None:
         assert self._wired is not None
-        metrics, risk = self._metrics, self._wired.book.risk
-        metrics.in_flight.set(len(self._wired.trades))
-        metrics.queue_utilization.set(self._wired.signals.utilization)
-        metrics.equity.set(risk.equity)
-        metrics.drawdown.set(risk.drawdown_bps / 10_000)
-        metrics.tier.set(list(Tier).index(risk.tier))
-        metrics.trading.set(self._lifecycle.may_trade)
-        metrics.queued_signals.set(len(self._wired.signals))
-        metrics.queued_events.set(len(self._wired.events))
-        use = read_process()
-        metrics.process_tasks.set(use.tasks)
-        if use.open_fds is not None:
-            metrics.process_open_fds.set(use.open_fds)
-        if use.resident_bytes is not None:
-            metrics.process_resident_bytes.set(use.resident_bytes)
+        self._gauges.read(self._wired)
 
     # --- drain
     async def _drain(self) -> None:

@@ -172,7 +172,6 @@ class Metrics:
             ["metric", "why"],
             registry=self.registry,
         )
-        self.events = self.counters("tradingbot_market_events_total", "Events that reached the core.", ["kind"])
         self.signals = self.counters(
             "tradingbot_signals_total", "Signals that strategies emitted.", ["strategy", "purpose"]
         )
@@ -203,7 +202,23 @@ class Metrics:
             "tradingbot_events_dropped_total", "Price ticks dropped because the core lagged."
         )
         self.queued_signals = self.gauge("tradingbot_queued_signals", "Signals that wait for a worker.", least=0)
+        self.busy_workers = self.gauge("tradingbot_busy_workers", "Workers that are at a signal now.", least=0)
         self.queued_events = self.gauge("tradingbot_queued_events", "Events that wait for the core.", least=0)
+        self.events_lag = self.gauge(
+            "tradingbot_events_lag_seconds", "How long the oldest event has waited for the core.", least=0
+        )
+        self.bus = self.counters(
+            "tradingbot_bus_events_total",
+            "Unusual events: conflated, dropped, duplicates, late; holes noticed, filled, given up.",
+            ["what"],
+        )
+        self.rpc_calls = self.counters(
+            "tradingbot_rpc_calls_total",
+            "What the pool did for calls: waited, hedges, shared, batches, refused….",
+            ["what"],
+        )
+        self.rpc_in_flight = self.gauge("tradingbot_rpc_in_flight", "Requests under way.", least=0)
+        self.rpc_queued = self.gauge("tradingbot_rpc_queued", "Calls that wait for an endpoint.", least=0)
         self.process_tasks = self.gauge("tradingbot_process_tasks", "asyncio tasks that are not done.", least=0)
         self.process_open_fds = self.gauge("tradingbot_process_open_fds", "Open file descriptors.", least=0)
         self.process_resident_bytes = self.gauge("tradingbot_process_resident_bytes", "Memory in RAM.", least=0)
