@@ -155,8 +155,8 @@ class Storm:
         engine = self._engine
         if engine is not None and engine.running:
             lived_s = time.monotonic() - self._started_s
-            if self._point.startswith("release") and lived_s > PROVOKE_S:
-                engine.send(signal.SIGTERM)  # the drain reaches it
+            if self._point.startswith("release") and lived_s > PROVOKE_S and self._is_ready(engine):
+                engine.send(signal.SIGTERM)  # the drain reaches it; one that still starts would only end
             if self._point and lived_s > self._armed_s():
                 await self._kill(engine, random=True)
             elif self._point and time.monotonic() - max(self._started_s, self._provoked_s) > PROVOKE_S:
@@ -203,12 +203,16 @@ class Storm:
             self._point = ""
         await process.kill()
 
+    @staticmethod
+    def _is_ready(engine: Process) -> bool:
+        return '"READY"' in engine.log.read_text(errors="replace")
+
     async def _trading(self, *, limit_s: float = READY_S) -> bool:
         """Wait until the engine takes signals; False if it dies before, or takes too long."""
         for _ in range(int(limit_s / 0.1)):
             if self._engine is None or not self._engine.running:
                 return False
-            if '"READY"' in self._engine.log.read_text(errors="replace"):
+            if self._is_ready(self._engine):
                 return True
             await self._wait(0.1)
         return False
