@@ -83,6 +83,7 @@ class Asker:
         finally:
             if errand.queued or errand.lease is not None:
                 dispatch.abandon(errand, self._clock.monotonic_s())
+                self._arm()
 
     async def _send(self, errand: Errand, lease: Lease, question: Question) -> tuple[Lease, Result | Verdict]:
         """Use a lease, with hedges beside it where the method allows; return the outcome that counts, and whose it is."""
@@ -118,6 +119,7 @@ class Asker:
             if not unheard:
                 for extra in extras:  # one that was cancelled before its first step has not given its lease back
                     self._dispatch.drop(extra, self._clock.monotonic_s())
+                self._arm()
         if silent:
             self._dispatch.lost(lease, self._clock.monotonic_s())
         return used, outcome
@@ -140,9 +142,11 @@ class Asker:
                 outcome = await self._transport.ask(endpoint, question, left_s=left_s)
         except BaseException:
             self._dispatch.drop(lease, self._clock.monotonic_s())
+            self._arm()
             raise
         now = self._clock.monotonic_s()
         self._dispatch.settle(lease, outcome, now, errand)
+        self._arm()  # whoever waited for this permit may wait for a token from now on
         if type(outcome) is Result and question.kind.hedged:
             seen = self._latencies.get(question.method)
             if seen is None:
@@ -166,7 +170,7 @@ class Asker:
 
     def _arm(self) -> None:
         """See to it that tokens which come with time are handed out."""
-        if self._timer is None:
+        if self._timer is None and self._dispatch.queued:
             wait_s = self._dispatch.next_token_s(self._clock.monotonic_s())
             if wait_s is not None:
                 delay_s = min(max(wait_s, 0.001), LONGEST_TIMER_S)

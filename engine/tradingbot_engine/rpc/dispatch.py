@@ -346,11 +346,15 @@ class Dispatch:
         return any(e.ready(now_s) and e.usable(now_s) for e in self.endpoints)
 
     def next_token_s(self, now_s: float) -> float | None:
-        """Return how long until somebody who waits could go on without anybody's help; None if nobody waits."""
-        if not self._queue:
+        """
+        Return how long until a token comes that somebody may wait for; None if nobody does.
+
+        Where a token is there already nobody waits for one: who waits all the same wants another endpoint, or a permit.
+        """
+        if not self._queue or not self.permits.free:
             return None
-        waits = [e.bucket.wait_s(now_s) for e in self.endpoints if e.permits.free]
-        return min(waits, default=None)
+        waits = (e.bucket.wait_s(now_s) for e in self.endpoints if e.permits.free)
+        return min((wait_s for wait_s in waits if wait_s > 0.0), default=None)
 
     def _nobody(self, errand: Errand, now_s: float) -> RpcError:
         resting = [e for e in self.endpoints if not e.disabled and e.cool_until_s > now_s]

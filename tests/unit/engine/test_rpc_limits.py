@@ -147,6 +147,37 @@ async def test_a_flood_fills_the_queue_and_the_rest_is_refused_quickly() -> None
         assert (pool.in_flight, pool.stats().queued) == (0, 0)
 
 
+async def test_who_waited_for_a_permit_and_then_for_a_token_is_served_when_the_token_comes() -> None:
+    """Nobody else need call: a quiet bot's send must not wait for its deadline with tokens there."""
+    node = says(after_s=0.01)
+    async with pool_over(node, endpoint={"requests_per_second": 5, "concurrency": 1}, rate_window_ms=1) as pool:
+        done = await asyncio.gather(*(pool.call("getBalance", [str(i)]) for i in range(4)))
+        assert len(done) == len(node.calls) == 4
+        assert pool.stats().waited == 3
+        assert not pool.stats().refused
+
+
+async def test_waiting_for_a_hung_endpoint_does_not_keep_the_loop_busy() -> None:
+    """Another endpoint's tokens are of no use to pinned calls; they are woken by a permit or by their deadline."""
+    async with pool_over(hangs(), says(), endpoint={"concurrency": 2}, queue={"deadline_ms": 400}) as pool:
+        dispatch, looks = pool._dispatch, 0
+        pump = dispatch.pump
+
+        def counted(now_s: float) -> None:
+            nonlocal looks
+            looks += 1
+            pump(now_s)
+
+        dispatch.pump = counted  # type: ignore[method-assign]
+        calls = [asyncio.create_task(pool.call("getBalance", [str(i)], provider="n0")) for i in range(10)]
+        refused = [c for c in (await asyncio.wait(calls, timeout=1.0))[0] if isinstance(c.exception(), RpcOverloaded)]
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+    assert len(refused) == 8
+    assert looks < 60, "it looked again and again for nothing"
+
+
 async def test_a_call_ends_by_its_deadline_and_begins_nothing_that_could_not() -> None:
     """Three hung nodes cost one deadline, not three timeouts."""
     nodes = [hangs(), hangs(), hangs()]
