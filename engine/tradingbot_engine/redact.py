@@ -167,7 +167,7 @@ def _parts(secret: str) -> Iterator[str]:
         yield secret
     if parts.password:
         yield parts.password
-    elif parts.username:
+    elif parts.username and not parts.scheme.startswith("postgres"):  # a database's user is a name: "ledger" is a word
         yield parts.username
     yield from (value for _, value in parse_qsl(parts.query))
     yield from (piece for piece in parts.path.split("/") if len(piece) >= MIN_SEGMENT_CHARS)
