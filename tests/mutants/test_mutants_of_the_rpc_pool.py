@@ -172,7 +172,7 @@ MUTANTS: tuple[tuple[str, Schedule, Any, str, tuple[tuple[str, str], ...]], ...]
     ("breaker never opening", a_node_keeps_failing, Breaker, "failed", (("self._failures >= self._settings.failure_threshold", "False"),)),
     ("breaker not asked", a_node_keeps_failing, Breaker, "allows", (("return self.state(now_s) is", "return True or self.state(now_s) is"),)),
     ("faults not told to the breaker", a_node_keeps_failing, Dispatch, "note", (("endpoint.blame(text, now_s, trial=trial)", "pass"),)),
-    ("health by HTTP 200 alone", a_dead_node_is_answered_for, HealthWatch, "_look", (("if moves and ", "if True or "),)),
+    ("health by HTTP 200 alone", a_dead_node_is_answered_for, HealthWatch, "_look", (("if grown and ", "if True or "),)),
     ("slot progress not judged", a_node_stands_still, Health, "probed", (("now_s - self.grew_at_s >= STALL_S", "False"),)),
     ("good probe does not half-open", a_dead_node_is_answered_for, Breaker, "probe_was_good", (("self._move(BreakerState.HALF_OPEN)", "pass"),)),
     ("retry budget without end", an_outage_meets_many_calls, Budget, "spend", (("not self.enabled or", "True or"),)),

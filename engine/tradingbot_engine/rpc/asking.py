@@ -11,10 +11,11 @@ from tradingbot_engine.clock import Clock
 from tradingbot_engine.rpc.chain import ChainCheck
 from tradingbot_engine.rpc.dispatch import Dispatch
 from tradingbot_engine.rpc.errand import Errand, Lease, Pause, RpcAnswer, Wait
-from tradingbot_engine.rpc.errors import Next, RpcError, Verdict
+from tradingbot_engine.rpc.errors import UNSUPPORTED, MethodUnsupported, Next, RpcCredential, RpcError, Verdict
 from tradingbot_engine.rpc.race import Race
 from tradingbot_engine.rpc.score import Latencies
 from tradingbot_engine.rpc.transport import Question, Transport
+from tradingbot_engine.rpc.watch import HEALTH
 from tradingbot_engine.rpc.wire import Result
 from tradingbot_engine.settings.rpc import RpcSettings
 
@@ -140,6 +141,8 @@ class Asker:
                 left_s = errand.deadline_s - self._clock.monotonic_s()
             if outcome is None:
                 outcome = await self._transport.ask(endpoint, question, left_s=left_s)
+            if type(outcome) is Verdict and isinstance(outcome.error, RpcCredential):
+                outcome = await self._of_key_or_method(errand, lease, question, outcome)
         except BaseException:
             self._dispatch.drop(lease, self._clock.monotonic_s())
             self._arm()
@@ -153,6 +156,23 @@ class Asker:
                 seen = self._latencies[question.method] = Latencies()
             seen.add(now - lease.began_s)
         return lease, outcome
+
+    async def _of_key_or_method(
+        self, errand: Errand, lease: Lease, question: Question, refused: Verdict
+    ) -> Result | Verdict:
+        """
+        Return what a refusal means: providers refuse a method that a plan does not hold in the words for a wrong key.
+
+        The simplest of all questions tells them apart: one heavy read must not take the endpoint from the exits.
+        """
+        if question.method == HEALTH:
+            return refused
+        left_s = errand.deadline_s - self._clock.monotonic_s()
+        said = await self._transport.ask(lease.endpoint, Question(HEALTH, b"[]"), left_s=left_s)
+        if isinstance(said, Verdict) and said.row.next in (Next.DISABLE, Next.BLAME, Next.COOL):
+            return said
+        text = f"it refuses {question.method}, not our key"
+        return Verdict(UNSUPPORTED, MethodUnsupported(text, provider=lease.endpoint.name))
 
     # --- waiting
     async def _wait(self, errand: Errand, wait: Wait) -> None:

@@ -97,7 +97,7 @@ class Next(StrEnum):
     """What the pool does with a complaint."""
 
     COOL = "leave this endpoint alone until it allows, ask another"
-    DISABLE = "leave this endpoint alone for good, ask another"
+    DISABLE = "leave this endpoint alone until a health probe is taken again (of another chain: for good), ask another"
     BLAME = "count a fault against this endpoint, ask another"
     ELSEWHERE = "ask another at once; nobody is to blame"
     ELSEWHERE_THEN_WAIT = "ask every other, then all of them again one slot later"
@@ -124,6 +124,8 @@ class Row:
 def _codes(*codes: int) -> frozenset[int]:
     return frozenset(codes)
 
+
+UNSUPPORTED = Row("Unsupported", Next.ELSEWHERE, MethodUnsupported, codes=_codes(-32601))
 
 TABLE: tuple[Row, ...] = (
     Row("Credential", Next.DISABLE, RpcCredential, statuses=_codes(401, 403)),
@@ -166,7 +168,7 @@ TABLE: tuple[Row, ...] = (
         RequestInvalid,
         codes=_codes(-32003, -32006, -32013, -32015, -32018, -32600, -32602),
     ),
-    Row("Unsupported", Next.ELSEWHERE, MethodUnsupported, codes=_codes(-32601)),
+    UNSUPPORTED,
     Row("ChainState", Next.SURFACE, ChainRefused, codes=_codes(-32017)),
 )
 """In order; the first row that matches holds."""

@@ -36,13 +36,13 @@ class Health:
     """Slots behind the best node when both were last seen together."""
 
     def probed(self, *, processed: Slot, finalized: Slot, now_s: float) -> bool:
-        """Note what a probe saw; returns whether the node moves on."""
+        """Note what a probe saw; returns whether the node has moved on since the last one."""
         if processed > self.processed or processed < self.processed - RESET_SLOTS or self.grew_at_s == NEVER:
             self.grew_at_s = now_s
         self.stalled = now_s - self.grew_at_s >= STALL_S
         self.processed, self.finalized = processed, finalized
         self.complaint = ""
-        return not self.stalled
+        return self.grew_at_s == now_s
 
     def ill(self, *, now_s: float, max_lag: int, fresh_s: float) -> bool:
         """Return whether anything speaks against asking it; observations count for `fresh_s`."""

@@ -314,5 +314,6 @@ class RpcPool:
         )
 
     def _breaker_moved(self, name: str, before: BreakerState, after: BreakerState) -> None:
+        self._watch.moved(self._dispatch.by_name[name], after)
         if self._on_event is not None:
             self._on_event(BreakerMoved(name, before, after))

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Sequence
 from random import Random
 
 from tradingbot_engine.clock import Clock
+from tradingbot_engine.rpc.breaker import BreakerState
 from tradingbot_engine.rpc.chain import ChainCheck
 from tradingbot_engine.rpc.dispatch import Dispatch
 from tradingbot_engine.rpc.endpoint import Endpoint
@@ -16,16 +17,23 @@ from tradingbot_engine.rpc.transport import Question, Transport
 from tradingbot_engine.rpc.wire import Result, fault, is_count
 from tradingbot_engine.settings.rpc import HealthSettings
 
+HEALTH = "getHealth"
 QUESTIONS = (
-    ("getHealth", b"[]"),
+    (HEALTH, b"[]"),
     ("getSlot", b'[{"commitment":"processed"}]'),
     ("getSlot", b'[{"commitment":"finalized"}]'),
 )
+
+FIRST_AGAIN_S = 1.0
+"""How soon an endpoint whose breaker has opened is looked at; doubled with each look, up to the interval."""
 
 
 class HealthWatch:
     """
     Looks at endpoints beside the calls: past breakers and queues, but never more often than `probes_per_second`.
+
+    One whose breaker has opened is looked at soon and again, since a fault that is over after a second must not cost the
+    whole cooldown; one whose key was refused stays under watch, since only a provider can say that it takes it again.
 
     A probe is good if the node calls itself healthy, says where it stands, and has moved on since the last probe. HTTP
     200 alone is nothing.
@@ -46,6 +54,9 @@ class HealthWatch:
         self._clock, self._random, self._on_event = clock, random, on_event
         self._questions = [Question(m, params, timeout_s=settings.probe_timeout_s) for m, params in QUESTIONS]
         self._tasks: set[asyncio.Task[None]] = set()
+        self._again_s: dict[str, float] = {}
+        """How long after the last look an endpoint whose breaker is not closed is looked at."""
+        self._bringing_back: set[str] = set()
         self.running = False
 
     def start(self, endpoints: Sequence[Endpoint]) -> None:
@@ -67,10 +78,29 @@ class HealthWatch:
         if self.running and endpoint.probes.wait_s(self._clock.monotonic_s()) == 0.0:
             self._spawn(self.probe(endpoint), f"rpc: doubt of {endpoint.name}")
 
+    def moved(self, endpoint: Endpoint, to: BreakerState) -> None:
+        """Note that an endpoint's breaker is `to` from now on."""
+        if to is BreakerState.CLOSED:
+            self._again_s.pop(endpoint.name, None)
+        elif to is BreakerState.OPEN and self.running and endpoint.name not in self._bringing_back:
+            self._bringing_back.add(endpoint.name)
+            self._spawn(self._bring_back(endpoint), f"rpc: bringing {endpoint.name} back")
+
+    async def _bring_back(self, endpoint: Endpoint) -> None:
+        """Look at an endpoint until its breaker is open no more."""
+        try:
+            while endpoint.breaker.state(self._clock.monotonic_s()) is BreakerState.OPEN:
+                pause_s = min(self._again_s.get(endpoint.name, FIRST_AGAIN_S), self._settings.interval_s)
+                self._again_s[endpoint.name] = pause_s * 2
+                await self._clock.sleep(pause_s * self._random.uniform(0.8, 1.2))
+                await self.probe(endpoint)
+        finally:
+            self._bringing_back.discard(endpoint.name)
+
     async def probe(self, endpoint: Endpoint) -> None:
         """Probe one endpoint, unless it must not be asked now or was probed too lately."""
         now_s = self._clock.monotonic_s()
-        if endpoint.resting(now_s) or not endpoint.probes.take(now_s):
+        if endpoint.wrong_chain or endpoint.cool_until_s > now_s or not endpoint.probes.take(now_s):
             return
         trouble = await self._look(endpoint)
         if self._on_event is not None:
@@ -101,8 +131,9 @@ class HealthWatch:
         if isinstance(said, Result) and said.value != "ok":
             endpoint.health.complaint = f"it says of its health: {str(said.value)[:60]}"
             return endpoint.health.complaint
-        moves = endpoint.health.probed(processed=slots[0], finalized=slots[1], now_s=now_s)
-        if moves and endpoint.health.lag <= self._settings.max_lag_slots:
+        grown = endpoint.health.probed(processed=slots[0], finalized=slots[1], now_s=now_s)
+        endpoint.disabled = ""  # it takes our key again
+        if grown and endpoint.health.lag <= self._settings.max_lag_slots:
             endpoint.recovered()
         self._dispatch.pump(now_s)
         return self._dispatch.trouble(endpoint, now_s)

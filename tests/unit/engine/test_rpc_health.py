@@ -83,6 +83,42 @@ async def test_a_good_probe_opens_the_way_again_within_interval_and_jitter() -> 
         assert pool.endpoints()[0].breaker is BreakerState.CLOSED
 
 
+async def test_a_fault_of_a_second_costs_seconds_and_not_the_interval() -> None:
+    """A bot with one node must not lose it for half a minute, its exits waiting, because five calls failed at once."""
+    clock = ManualClock()
+    node = SlotNode(said=Raw(503, b""))
+    async with pool_over(node, clock=clock, breaker={"failure_threshold": 1, "cooldown_s": 60}) as pool:
+        with pytest.raises(RpcUnavailable):
+            await pool.call("getSlot")
+        node.said = "ok"
+        assert not pool.serving
+        async with asyncio.timeout(5):
+            while not pool.serving:
+                await clock.advance(0.5)
+                await asyncio.sleep(0.01)
+        assert clock.monotonic_s() < 5
+        assert (await pool.call("getSlot")).result == 1000
+
+
+async def test_an_endpoint_that_stays_away_is_looked_at_less_and_less_often() -> None:
+    """At the end no more often than every interval; its breaker may open again and again."""
+    clock = ManualClock()
+    node = SlotNode(said=Raw(503, b""))
+    health = {"interval_s": 30, "jitter_s": 0, "probes_per_second": 100}
+    async with pool_over(
+        node, clock=clock, breaker={"failure_threshold": 1, "cooldown_s": 3600}, health=health
+    ) as pool:
+        with pytest.raises(RpcUnavailable):
+            await pool.call("getSlot")
+        for _ in range(1200):
+            await clock.advance(0.5)
+            await asyncio.sleep(0.002)
+    looks = node.methods().count("getHealth")
+    assert 20 <= looks <= 20 + 6 + 20, (
+        "an interval's looks in ten minutes, the doubling ones, and the slow ones after them"
+    )
+
+
 async def test_a_probe_with_http_200_that_does_not_move_on_keeps_the_breaker_open() -> None:
     """A proxy that answers for a dead node must not bring it back."""
     clock = ManualClock()

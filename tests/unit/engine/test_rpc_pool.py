@@ -14,6 +14,7 @@ from tradingbot_engine.rpc.errors import (
     AlreadyProcessed,
     BlockhashNotFound,
     DataMissing,
+    MethodUnsupported,
     PreflightFailed,
     RequestInvalid,
     RpcCredential,
@@ -158,18 +159,43 @@ async def test_when_everybody_rests_the_caller_is_told_so_and_nobody_is_asked() 
     assert len(node.calls) == 1
 
 
-async def test_a_refused_key_disables_the_endpoint_for_good() -> None:
-    """Only a person can mend a credential."""
-    clock = ManualClock()
-    node = raw(403, b"{}")
+async def test_a_refused_key_disables_the_endpoint_until_a_probe_is_taken_again() -> None:
+    """Calls leave it alone; a provider whose own keeping of keys was broken for a while is back without a restart."""
+    clock, taken = ManualClock(), [False]
+
+    def handler(method: str, params: list[Any]) -> Any:
+        if not taken[0]:
+            raise Raw(403, b"{}")
+        return {"getHealth": "ok", "getSlot": 1000}.get(method, {"context": {"slot": 1000}, "value": 1})
+
+    node = ScriptedNode(handler)
     async with pool_over(node, clock=clock) as pool:
         with pytest.raises(RpcCredential):
             await pool.call("getBalance", ["k"])
-        await clock.advance(3600)
+        assert node.methods() == ["getBalance", "getHealth"], "the key, or the method? asked once"
         with pytest.raises(RpcCredential):
             await pool.call("getBalance", ["k"])
+        assert len(node.calls) == 2
         assert not pool.endpoints()[0].healthy
-    assert len(node.calls) == 1
+        taken[0] = True
+        await pool.probe()
+        assert (await pool.call("getBalance", ["k"])).provider == "n0"
+        assert pool.endpoints()[0].healthy
+
+
+async def test_a_method_that_a_plan_does_not_hold_takes_nothing_else_away() -> None:
+    """Providers refuse it with the status of a wrong key; sends and looks must go on."""
+
+    def handler(method: str, params: list[Any]) -> Any:
+        if method == "getTokenLargestAccounts":
+            raise Raw(403, b'{"jsonrpc":"2.0","error":{"code":-32403,"message":"only for paid plans"},"id":null}')
+        return {"getHealth": "ok"}.get(method, {"context": {"slot": 1000}, "value": 1})
+
+    async with pool_over(ScriptedNode(handler)) as pool:
+        with pytest.raises(MethodUnsupported):
+            await pool.call("getTokenLargestAccounts", ["m"])
+        assert (await pool.call("getBalance", ["k"])).provider == "n0"
+        assert pool.endpoints()[0].healthy
 
 
 async def test_missing_data_is_asked_for_everywhere_and_once_more_a_slot_later() -> None:
