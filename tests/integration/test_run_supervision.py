@@ -49,7 +49,8 @@ class Bench:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "PYTHONPATH": str(self.root / "path"), "FAKE": str(self.told), "TRADINGBOT_X": "leaks"}
+        path = os.pathsep.join(p for p in (str(self.root / "path"), os.environ.get("PYTHONPATH", "")) if p)
+        return {**os.environ, "PYTHONPATH": path, "FAKE": str(self.told), "TRADINGBOT_X": "leaks"}
 
     def run(self, *args: str, output: str = "json") -> subprocess.Popen[str]:
         runner = subprocess.Popen(
