@@ -46,7 +46,13 @@ Step: TypeAlias = NewAttempt | Follow | Abandon | Finished
 
 
 def next_step(
-    record: IntentRecord, *, now_ms: UnixMs, entry_max_age_ms: int, entry_max_attempts: int, may_attempt: bool
+    record: IntentRecord,
+    *,
+    now_ms: UnixMs,
+    entry_max_age_ms: int,
+    entry_max_attempts: int,
+    may_attempt: bool,
+    held_until_ms: UnixMs = 0,
 ) -> Step:
     """
     Return what to do next.
@@ -57,6 +63,7 @@ def next_step(
         entry_max_age_ms: An entry whose decision is older gets no (further) attempt.
         entry_max_attempts: An entry gets at most so many.
         may_attempt: False while draining, or when trading must stop.
+        held_until_ms: Until when no attempt could be made, whoever wanted one; an exit has not grown older meanwhile.
     """
     if record.state in TERMINAL:
         return Finished()
@@ -67,8 +74,10 @@ def next_step(
     entry = record.intent.purpose is Purpose.ENTRY
     if record.attempt >= (entry_max_attempts if entry else EXIT_MAX_ATTEMPTS):
         return Abandon("AttemptsExhausted")
-    # An exit's age counts from its last change: while an attempt is alive it is not the exit that is slow.
-    since_ms = record.intent.created_at_ms if entry else max(record.intent.created_at_ms, record.updated_at_ms)
+    # An exit's age counts from its last change: while an attempt is alive it is not the exit that is slow. Nor is it while
+    # no node or no ledger is there: given up for that, it would count as failed, and rest when it should be the first to go.
+    changed_ms = max(record.intent.created_at_ms, record.updated_at_ms, held_until_ms)
+    since_ms = record.intent.created_at_ms if entry else changed_ms
     if now_ms - since_ms > (entry_max_age_ms if entry else EXIT_MAX_AGE_MS):
         return Abandon("TooOld")
     return NewAttempt()

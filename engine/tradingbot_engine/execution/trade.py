@@ -31,7 +31,7 @@ from tradingbot_engine.core.steps import (
 )
 from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, IntentState
 from tradingbot_engine.domain.signals import Purpose
-from tradingbot_engine.domain.units import Slot
+from tradingbot_engine.domain.units import Slot, UnixMs
 from tradingbot_engine.errors import LedgerBehindChain, LedgerCorrupt, LedgerUnavailable, PermanentError, TemporaryError
 from tradingbot_engine.execution.guards import carries_guard, refused_by_guard
 from tradingbot_engine.execution.limits import check_quote
@@ -83,6 +83,8 @@ class _Course:
     """What the proof of expiry lacked when it was last said."""
     guarded: bool = False
     """The current attempt makes the intent's guard account."""
+    held_until_ms: UnixMs = 0
+    """When an attempt was held back last."""
     taken: bool = False
     """A preflight says that the guard account is there, and nobody has looked yet who made it."""
 
@@ -110,8 +112,8 @@ class TradeDriver:
         on_send: Told each new attempt just before its first byte leaves.
         recheck: Asked before each attempt, a recovered intent's first one included: a reason (CamelCase) to abandon the
             intent instead, or None.
-        hold: While it says True no attempt is made and no intent is given up for that: the step waits. For the time in
-            which it is unknown whether the ledger is an older copy.
+        hold: While it says True no attempt is made and no exit is given up for that: the step waits. For the time in
+            which it is unknown whether the ledger is an older copy, or in which no node may be asked.
         on_ledger_away: Told why, once each time the ledger begins to be away for somebody who waits for it.
     """
 
@@ -157,6 +159,7 @@ class TradeDriver:
                 entry_max_age_ms=round(self._settings.entry_max_age_s * 1000),
                 entry_max_attempts=self._settings.entry_max_attempts,
                 may_attempt=may_attempt(),
+                held_until_ms=course.held_until_ms,
             )
             match step:
                 case Finished():
@@ -166,6 +169,7 @@ class TradeDriver:
                         reason = f"PreflightRejected: {reason}: {course.rejection}"
                     record = await self._move(record, ownership, E.ABANDON, reason=reason)
                 case NewAttempt() if self._held():
+                    course.held_until_ms = self._clock.now_ms()
                     await self._clock.sleep(self._settings.poll_interval_s)
                     record = await self._read_again(record)
                 case NewAttempt():

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from mutants.scripted_chain import GENESIS
 from mutants.stage import ScriptedExecutor, Stage, an_exit, an_order, open_stage
+from support.ledgers import NOW_MS
 
 from tradingbot_engine.core import steps
 from tradingbot_engine.domain.intents import Attempt, IntentRecord, IntentState
@@ -113,6 +114,28 @@ async def test_while_the_ledger_is_being_compared_an_intent_waits_and_is_not_giv
     assert seen == [(S.INTENT, 0)] * 5, "signed while it should have waited"
     assert (last.state, last.attempt) == (S.DONE, 1)
     assert not await stage.verdict()
+
+
+async def test_an_exit_outlasts_a_hold_of_minutes_and_goes_out_first(stage: Stage) -> None:
+    """Given up for an outage it would count as failed, and rest for minutes when the nodes are back."""
+    ownership = await stage.take("only")
+    assert (await stage.drive(await stage.claim(ownership, an_order("e")), ownership)).state is S.DONE
+    record = await stage.claim(ownership, an_exit("a", "e"))
+    began_s = stage.clock.monotonic_s()
+
+    class WallClock:
+        """The stage's clock, by which the time on the wall passes too."""
+
+        monotonic_s, sleep = stage.clock.monotonic_s, stage.clock.sleep
+
+        def now_ms(self) -> int:
+            return NOW_MS + round((stage.clock.monotonic_s() - began_s) * 1000)
+
+    stage.acts = [lambda: None] * 400
+    stage.driver = driver_of(stage, clock=WallClock(), hold=lambda: stage.clock.monotonic_s() - began_s < 150)
+    last = await stage.drive(record, ownership)
+    assert stage.clock.monotonic_s() - began_s > 150
+    assert (last.state, last.attempt, last.reason) == (S.DONE, 1, "")
 
 
 async def test_a_hold_that_begins_during_the_quote_keeps_the_attempt_from_the_journal(stage: Stage) -> None:

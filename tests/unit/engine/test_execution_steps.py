@@ -15,9 +15,14 @@ from tradingbot_engine.domain.signals import Purpose
 BORN = 1_700_000_000_000
 
 
-def after(seconds: float, r: IntentRecord, *, may_attempt: bool = True) -> Step:
+def after(seconds: float, r: IntentRecord, *, may_attempt: bool = True, held_until: float = 0.0) -> Step:
     return next_step(
-        r, now_ms=BORN + round(seconds * 1000), entry_max_age_ms=30_000, entry_max_attempts=2, may_attempt=may_attempt
+        r,
+        now_ms=BORN + round(seconds * 1000),
+        entry_max_age_ms=30_000,
+        entry_max_attempts=2,
+        may_attempt=may_attempt,
+        held_until_ms=BORN + round(held_until * 1000),
     )
 
 
@@ -54,6 +59,15 @@ def test_a_drain_makes_no_new_attempt() -> None:
     """Nothing is alive, so giving up loses nothing; the strategy will wish again."""
     for r in (record(), record(IntentState.EXPIRED, 1)):
         assert Abandon("Draining") == after(0, r, may_attempt=False)
+
+
+def test_an_exit_that_was_held_back_has_not_grown_older_and_an_entry_has() -> None:
+    """No node, or no ledger: the position is still held, but the entry's signal is past."""
+    waiting = record(intent=intent(purpose=Purpose.EXIT))
+    assert Abandon("TooOld") == after(600, waiting)
+    assert NewAttempt() == after(600, waiting, held_until=599)
+    assert Abandon("TooOld") == after(660, waiting, held_until=599)
+    assert Abandon("TooOld") == after(600, record(), held_until=599)
 
 
 def test_an_exits_age_counts_from_its_last_change() -> None:
