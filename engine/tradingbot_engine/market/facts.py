@@ -24,6 +24,7 @@ REFRESH_S = 600.0
 LARGEST_HOLDERS = 10
 BIRTH_PAGES = 5
 """So many pages of a mint's signatures are read for its birth; a token with more is old anyway, and its age a lower bound."""
+MAX_U64, MAX_DIGITS = 2**64 - 1, 20
 _OWNER_OFFSET, _KEY_BYTES = 32, 32
 """Where a token account says who owns it (SPL Token layout: mint, then owner)."""
 
@@ -77,7 +78,9 @@ class FactsReader:
 
     async def _supply(self, mint: Mint) -> int:
         answer = await self._pool.call(
-            "getTokenSupply", [mint, {"commitment": "confirmed"}], decode=lambda v: int(decode.context(v)[1]["amount"])
+            "getTokenSupply",
+            [mint, {"commitment": "confirmed"}],
+            decode=lambda v: _amount(decode.context(v)[1]["amount"]),
         )
         return answer.result
 
@@ -139,7 +142,15 @@ class FactsReader:
 
 def _largest_accounts(value: Any) -> list[tuple[str, int]]:
     rows = decode.sequence(decode.context(value)[1])
-    return [(decode.text(row["address"]), int(row["amount"])) for row in rows]
+    return [(decode.text(row["address"]), _amount(row["amount"])) for row in rows]
+
+
+def _amount(value: Any) -> int:
+    """Read an amount as token programs hold it: text of an unsigned 64-bit number. A larger one would end the reader."""
+    text = decode.text(value)
+    if not (text.isascii() and text.isdigit()) or len(text) > MAX_DIGITS or int(text) > MAX_U64:
+        raise MalformedAnswer("no amount")
+    return int(text)
 
 
 def _owners(value: Any, count: int) -> list[Pubkey | None]:
