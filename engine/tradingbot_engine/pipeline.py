@@ -121,14 +121,14 @@ class Pipeline:
 
     def shed(self) -> int:
         """A drain begins: refuse what waits and is not critical (exits are); return how many that were."""
-        waiting = self._signals.clear()
-        shed = [s for s in waiting if s.purpose is not Purpose.EXIT and s.priority is not Priority.CRITICAL]
-        for signal in shed:
-            self._refuse(signal, "Draining", "the engine drains: no position is opened any more")
-        for signal in waiting:
-            if signal not in shed:
+        shed = 0
+        for signal in self._signals.clear():
+            if signal.purpose is Purpose.EXIT or signal.priority is Priority.CRITICAL:
                 self._signals.put(signal)
-        return len(shed)
+            else:
+                shed += 1
+                self._refuse(signal, "Draining", "the engine drains: no position is opened any more")
+        return shed
 
     async def shed_forever(self) -> None:
         """Refuse what waited too long, also while every worker is busy."""
