@@ -26,7 +26,7 @@ from tradingbot_engine.errors import (
     WalletEmpty,
 )
 from tradingbot_engine.gauges import Gauges
-from tradingbot_engine.lifecycle import Lifecycle, Phase
+from tradingbot_engine.lifecycle import RESOLVING, Lifecycle, Phase
 from tradingbot_engine.live import Live
 from tradingbot_engine.metrics import Metrics
 from tradingbot_engine.outside import Outside, open_in_ledger, open_outside
@@ -142,19 +142,19 @@ class Engine:
             wired.trades.follow(record, wired.owned[record.shard], recovered=True)
         if wired.trades.unresolved:
             self._lifecycle.tell(
-                "Resolving", f"{wired.trades.unresolved} trades were open when the last engine stopped"
+                RESOLVING, f"{wired.trades.unresolved} trades were open when the last engine stopped"
             )
         while left := wired.trades.unresolved:
             since_s = round((self._clock.now_ms() - began_ms) / 1000)
             if since_s > LONG_RESOLVING_S:
                 self._lifecycle.tell(
-                    "Resolving",
+                    RESOLVING,
                     f"{left} trades are still open after more than {LONG_RESOLVING_S} s: no proof yet that they landed or "
                     "never can. A proof for an old or large attempt needs as many independent providers as "
                     "execution.expiryProof.providers says; positions can be left meanwhile",
                 )
             await self._clock.sleep(0.1)
-        self._lifecycle.clear("Resolving")
+        self._lifecycle.clear(RESOLVING)
 
     async def _until_it_works(self, step: Callable[[], Awaitable[_T]]) -> _T | None:
         """Try a step until it succeeds; None after a fatal finding, which is told and stays."""
@@ -218,7 +218,8 @@ class Engine:
         """Guard against an older copy; follow open intents that have no task (a claim whose answer was lost)."""
         assert self._wired is not None
         await self._wired.guard.check()
-        if self._lifecycle.phase is Phase.READY:
+        # From then on every intent that was open has its task. Resolving may take days, and positions are left meanwhile.
+        if self._lifecycle.phase is Phase.READY or self._lifecycle.has(RESOLVING):
             self._wired.trades.adopt_strays(await self._wired.outside.ledger.open_intents(), self._wired.owned)
 
     async def _gauge(self) -> None:

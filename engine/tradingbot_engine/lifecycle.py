@@ -21,6 +21,8 @@ _log = structlog.get_logger(__name__)
 
 NO_ENDPOINT = "NoEndpoint"
 """The reason while no RPC node may be asked."""
+RESOLVING = "Resolving"
+"""The reason while it is not known yet what became of trades that were open at the start."""
 
 
 class Phase(StrEnum):
@@ -78,8 +80,8 @@ class Lifecycle:
         ledger guards (one open exit per position); and while no node can be asked an exit is claimed all the same, so that
         it is the first to go out when one can.
         """
-        blocking = self._reasons.keys() & (_BLOCKING - {"Paused", "Resolving", NO_ENDPOINT})
-        resolving = self.phase is Phase.STARTING and "Resolving" in self._reasons
+        blocking = self._reasons.keys() & (_BLOCKING - {"Paused", RESOLVING, NO_ENDPOINT})
+        resolving = self.phase is Phase.STARTING and RESOLVING in self._reasons
         finishing = self.phase is Phase.DRAINING and self.finishing
         return (self.phase is Phase.READY or resolving or finishing) and not blocking and self.fatal is None
 
@@ -98,11 +100,12 @@ class Lifecycle:
         """State a reason; its `since` stays until it is cleared."""
         message = scrub(message)  # unknown errors are told as they are
         known = self._reasons.get(reason)
-        if known is not None and known.message == message:
+        worse = fatal and (known is None or not known.fatal)
+        if known is not None and known.message == message and not worse:
             return
         since_ms = known.since_ms if known else self._clock.now_ms()
         self._reasons[reason] = Reason(reason, since_ms, message, fatal or (known is not None and known.fatal))
-        if known is None:
+        if known is None or worse:
             _log.warning("not trading" if reason in _BLOCKING or fatal else "degraded", reason=reason, message=message)
 
     def clear(self, reason: str) -> None:
@@ -120,5 +123,5 @@ class Lifecycle:
             self.drain_requested.set()
 
 
-_BLOCKING = frozenset({"Paused", "LedgerUnavailable", "Resolving", NO_ENDPOINT})
+_BLOCKING = frozenset({"Paused", "LedgerUnavailable", RESOLVING, NO_ENDPOINT})
 """Reasons that stop new signals; others only tell. Stale data, tiers and money block at their own place on the path."""

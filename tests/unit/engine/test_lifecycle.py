@@ -75,3 +75,14 @@ def test_a_pause_stops_entries_and_never_a_stop_loss():
     life.clear("LedgerUnavailable")
     life.tell("LedgerBehindChain", "an old copy", fatal=True)
     assert not life.may_exit
+
+
+def test_a_reason_that_turns_out_to_be_fatal_is_fatal_also_in_the_same_words():
+    """What was told as a trouble of now, and then found to be for good, must not be cleared by whoever told it first."""
+    life, _ = fresh()
+    life.enter(Phase.READY)
+    life.tell("WrongGenesis", "another chain")
+    life.tell("WrongGenesis", "another chain", fatal=True)
+    life.clear("WrongGenesis")
+    assert life.fatal is not None
+    assert not life.may_trade
