@@ -13,6 +13,7 @@ from itertools import product
 from tradingbot_engine.core import proof
 from tradingbot_engine.core.intents import IntentEvent
 from tradingbot_engine.core.proof import (
+    BlockList,
     Case,
     Commitment,
     ExpiryEvidence,
@@ -34,10 +35,11 @@ CONFIRMED_SLOT = SLOT_OF_HEIGHT_0 + LAST_VALID
 Reading = tuple[Commitment, int]
 """Commitment and block height minus L, at most 2."""
 
-NULLS = ("tip", "old", "ghost", "forgot", "short", "hole", "foreign")
+NULLS = ("tip", "old", "ghost", "forgot", "short", "hole", "lost", "foreign")
 """
 Nodes that show nothing for the signature: at the tip of the living chain (true at that moment), lagging behind the block
-that holds it, on a dead fork, beyond its memory, started later than the blockhash, with a hole in its history, of another chain.
+that holds it, on a dead fork, beyond its memory, started later than the blockhash, with a hole in its history (any number of
+nodes may share it), with every block and the signature missing from its index, of another chain.
 """
 
 
@@ -93,6 +95,8 @@ class RuleE:
                         BLOCKHASH_SLOT + 1 if kind == "short" else 0,
                         "theirs" if kind == "foreign" else GENESIS,
                     ),
+                    None,
+                    _blocks(kind, provider, height),
                 )
                 for provider in providers
             ]
@@ -150,9 +154,16 @@ def _contexts(kind: str, height: HeightReading) -> list[tuple[int, bool]]:
             return [(LATE_SLOT, True)]
 
 
+def _blocks(kind: str, provider: str, height: HeightReading) -> BlockList:
+    """The blocks that a node lists from the blockhash's on; one with a hole lacks at least the one with the signature."""
+    first = LAST_VALID - 150
+    count = height.block_height - first + 1 - (kind == "hole")
+    return BlockList(provider, count, BLOCKHASH_SLOT, first, BLOCKHASH_SLOT - 1)
+
+
 def _providers(kind: str) -> list[tuple[str, ...]]:
-    """One provider may have a hole (asked twice, it has it twice); two independent ones do not have the same."""
-    return [("a",), ("a", "a")] if kind == "hole" else [("a",), ("a", "b")]
+    """One provider may have a broken index (asked twice, it has it twice); two independent ones have not lost the same."""
+    return [("a",), ("a", "a")] if kind == "lost" else [("a",), ("a", "b")]
 
 
 def _case_of(state: IntentState) -> Case:
@@ -164,4 +175,4 @@ def _answer(answer: str) -> StatusAnswer:
     commitment, _, outcome = answer.partition(" ")
     context = CONFIRMED_SLOT - 1 if answer == "old" else LATE_SLOT if answer == "forgot" else CONFIRMED_SLOT + 1
     status = SignatureStatus(CONFIRMED_SLOT, commitment, outcome == "error") if outcome else None  # type: ignore[arg-type]
-    return StatusAnswer(context, status, None, None, 1, "a", answer in ("short", "hole"))
+    return StatusAnswer(context, status, None, None, 1, "a", answer in ("short", "hole", "lost"))

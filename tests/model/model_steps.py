@@ -311,7 +311,7 @@ def _answers(world: World, attempt: Attempt) -> list[tuple[str, bool]]:
         shown = {0: "ghost", 1: "confirmed ok", -1: "confirmed error"}[attempt.ghost]
         out.append((shown, False))
     if attempt.last < 1:
-        out += [("forgot", False), ("short", False), ("hole", False)]
+        out += [("forgot", False), ("short", False), ("hole", False), ("lost", False)]
     out.append(("foreign", False))
     return out
 

@@ -172,8 +172,11 @@ class ScriptedPool:
                 return {
                     "blockHeight": block.height,
                     "blockhash": f"hash-{block.slot}",
+                    "parentSlot": max((b.slot for b in blocks if b.slot < block.slot), default=0),
                     "signatures": list(block.landed),
                 }
+            case "getBlocks":
+                return [b.slot for b in blocks[: newest + 1] if params[0] <= b.slot <= params[1]]
             case "getSignatureStatuses":
                 rows = [self.chain.status(node, signature) for signature in params[0]]
                 return {"context": {"slot": slot}, "value": rows}

@@ -2,7 +2,7 @@
 Nodes that started from a snapshot, with the same hole where a trade landed: rule E beyond the status cache.
 
 The real driver, executor, ledger and nodes; the process dies while its trade lands, and comes back when only history can
-still tell. What no check can see is held fast here, too, as `docs/adr/0002-exactly-once.md` states it.
+still tell.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 from trade_rig import TradeRig, World, a_bot, a_world, an_intent
 
+from tradingbot_engine.core import proof
 from tradingbot_engine.core.intents import IntentEvent
 from tradingbot_engine.core.proof import STATUS_CACHE_SLOTS, Case, prove_expiry
 from tradingbot_engine.core.steps import case_of
@@ -105,13 +106,20 @@ async def test_all_nodes_with_the_same_hole_prove_nothing_while_they_tell_where_
         assert (await rig.landed())[record.intent.id] == 1
 
 
-async def test_a_whole_node_among_those_that_must_agree_outranks_the_silence_of_the_others(
-    world: World, tmp_path: Path
+@pytest.mark.parametrize("whole", [0, 1, 2])
+async def test_a_whole_node_outranks_the_silence_of_as_many_as_must_agree(
+    world: World, tmp_path: Path, whole: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two nodes have the same hole and hide it; where all three must agree the third says what happened."""
-    async with a_bot(world, tmp_path, expiry_proof={"providers": 3}) as rig:
+    """
+    Two nodes have the same hole and hide it, and two must agree; the third says what happened, whichever it is.
+
+    Their lists of blocks would give them away: that check is left out, so that only asking every node can help.
+    """
+    kept = tuple(check for check in proof.EXPIRY_CHECKS if check[0] != "HistoryHasHoles")
+    monkeypatch.setattr(proof, "EXPIRY_CHECKS", kept)
+    async with a_bot(world, tmp_path) as rig:
         record, slot = await landed_unseen(rig, "one knows")
-        a_hole(rig, slot, nodes=[0, 1], said=False)
+        a_hole(rig, slot, nodes=[n for n in range(3) if n != whole], said=False)
         case, readings = await look_often(rig, record)
         assert proofs(case, readings) == [False] * LOOKS
         done = await rig.drive(record)
@@ -121,12 +129,53 @@ async def test_a_whole_node_among_those_that_must_agree_outranks_the_silence_of_
         assert (await rig.landed())[record.intent.id] == 1
 
 
-async def test_the_stated_limit_as_many_nodes_as_must_agree_with_one_hidden_hole_deceive_rule_e(
-    world: World, tmp_path: Path
+async def test_all_nodes_with_one_hidden_hole_prove_nothing(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the record of the decision names as not covered is just this; whoever closes it strikes it out there, too."""
+    """Each is silent and says that it has everything; each one's list of blocks is shorter than the chain grew high."""
     async with a_bot(world, tmp_path) as rig:
         record, slot = await landed_unseen(rig, "nobody knows")
         a_hole(rig, slot, nodes=[0, 1, 2], said=False)
         case, readings = await look_often(rig, record)
-        assert proofs(case, readings) == [True] * LOOKS
+        assert [r.answer is not None and r.answer.status for r in readings] == [None] * LOOKS, "the hole hides nothing"
+        assert proofs(case, readings) == [False] * LOOKS
+        with monkeypatch.context() as broken:
+            kept = tuple(check for check in proof.EXPIRY_CHECKS if check[0] != "HistoryHasHoles")
+            broken.setattr(proof, "EXPIRY_CHECKS", kept)
+            _, readings = await look_often(rig, record)
+            assert proofs(case, readings) == [True] * LOOKS, "the check is not what stood between them and the trade"
+        driving = asyncio.create_task(rig.drive(record))
+        await asyncio.sleep(1)
+        assert not driving.done()
+        assert S.EXPIRED not in rig.path_of(record.intent)
+        rig.cluster.faults.clear()
+        done = await driving
+        assert (done.state, done.attempt) == (S.DONE, 1)
+        assert (await rig.landed())[record.intent.id] == 1
+
+
+async def test_an_old_attempt_that_never_landed_expires_by_nodes_that_have_every_block(
+    world: World, tmp_path: Path
+) -> None:
+    """What is asked beyond the bank's memory can be answered, also over slots that leaders skipped and forks emptied."""
+    async with a_bot(world, tmp_path, entry_max_age_s=120) as rig:
+        rig.fault(kind="drop_send", nodes=[0, 1, 2])
+        intent = an_intent("never landed")
+        driving = asyncio.create_task(rig.trade(intent))
+        sent = await rig.until(intent, {S.SUBMITTED})
+        driving.cancel()
+        with suppress(asyncio.CancelledError):
+            await driving
+        assert sent.current is not None
+        bank = rig.cluster.bank
+        rig.fault(kind="fork", slots=3)
+        while bank.slot <= sent.current.blockhash_slot + STATUS_CACHE_SLOTS + 40:
+            await asyncio.sleep(0.02)
+        rig.cluster.faults.clear()
+        record = await rig.ledger.intent(intent.id)
+        assert record is not None
+        done = await rig.drive(record)
+        assert (done.state, done.attempt) == (S.DONE, 2)
+        assert S.EXPIRED in rig.path_of(intent)
+        await rig.finalize()
+        assert (await rig.landed())[intent.id] == 1

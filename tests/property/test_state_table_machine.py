@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tradingbot_engine.core.intents import LIVE, OPEN, TABLE, TERMINAL, IntentEvent, next_state
 from tradingbot_engine.core.proof import (
     STATUS_CACHE_SLOTS,
+    BlockList,
     Case,
     ExpiryEvidence,
     HeightReading,
@@ -160,7 +161,20 @@ EVIDENCE = st.builds(
     st.builds(HeightReading, SLOTS, HEIGHTS, st.integers(1, 4), st.sampled_from(["processed", "finalized"])),
     ANSWERS,
     st.builds(NodeRange, PROVIDERS, SLOTS, st.sampled_from(["g", "other"])),
+    st.none(),
+    st.none() | st.builds(BlockList, PROVIDERS, st.integers(1, 3), SLOTS, HEIGHTS, SLOTS),
 )
+
+
+@st.composite
+def good_blocks(draw: st.DrawFn, case: Case, provider: str, height: int) -> BlockList:
+    """A list without a hole up to `height`, whose oldest block is the blockhash's or follows it, whatever its height."""
+    count = draw(st.integers(1, 200))
+    first, parent = draw(
+        st.tuples(st.just(case.blockhash_slot), st.integers(0, 2_000))
+        | st.tuples(st.integers(case.blockhash_slot, 2_000), st.integers(-1, case.blockhash_slot - 1))
+    )
+    return BlockList(provider, count, first, height - count + 1, parent)
 
 
 @st.composite
@@ -178,6 +192,8 @@ def good_evidence(draw: st.DrawFn, case: Case) -> ExpiryEvidence:
             context - case.blockhash_slot > STATUS_CACHE_SLOTS,
         ),
         NodeRange(provider, draw(st.integers(0, case.blockhash_slot)), case.genesis_hash),
+        None,
+        draw(good_blocks(case, provider, case.last_valid_block_height + past)),
     )  # fmt: skip
 
 
@@ -195,6 +211,17 @@ def _is_sound(case: Case, e: ExpiryEvidence) -> bool:
         and (a.witness_height or 0) > case.last_valid_block_height
         and a.history is (a.context_slot > case.blockhash_slot + STATUS_CACHE_SLOTS)
         and e.node.first_available_block <= case.blockhash_slot
+        and (not a.history or _lists_all(case, e))
+    )
+
+
+def _lists_all(case: Case, e: ExpiryEvidence) -> bool:
+    b = e.blocks
+    return (
+        b is not None
+        and b.provider == e.answer.provider
+        and (b.first_slot == case.blockhash_slot or not b.first_parent >= case.blockhash_slot)
+        and b.first_height + b.count - 1 == e.height.block_height
     )
 
 
@@ -256,6 +283,25 @@ def test_every_single_flaw_turns_a_proof_into_none(data: st.DataObject, case: Ca
     case = dataclasses.replace(case, providers_needed=1)
     worse_case, worse = change(case, data.draw(good_evidence(case)))  # type: ignore[operator]
     assert isinstance(prove_expiry(worse_case, [worse]), Unproven)
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data(), case=CASES, flaw=st.sampled_from(["none", "fewer", "more", "later", "another's"]))
+def test_an_old_attempt_needs_a_list_of_blocks_without_a_hole(data: st.DataObject, case: Case, flaw: str) -> None:
+    """Beyond the bank's memory sound evidence proves nothing without the list, or with one that a block is missing from."""
+    case = dataclasses.replace(case, providers_needed=1)
+    good = data.draw(good_evidence(case).filter(lambda e: e.answer.history))
+    blocks = good.blocks
+    assert blocks is not None
+    worse = {
+        "none": None,
+        "fewer": dataclasses.replace(blocks, count=blocks.count - 1),
+        "more": dataclasses.replace(blocks, count=blocks.count + 1),
+        "later": dataclasses.replace(blocks, first_slot=case.blockhash_slot + 5, first_parent=case.blockhash_slot + 4),
+        "another's": dataclasses.replace(blocks, provider="elsewhere"),
+    }[flaw]
+    assert prove_expiry(case, [good]) is E.EXPIRE
+    assert prove_expiry(case, [dataclasses.replace(good, blocks=worse)]) == Unproven("HistoryHasHoles")
 
 
 @settings(max_examples=400, deadline=None)

@@ -73,6 +73,21 @@ class NodeRange:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockList:
+    """
+    The finalized blocks that the answering provider lists, from the blockhash's slot up to the slot of the height reading.
+
+    `count` is how many they are; the other three are the oldest one's slot, height and parent's slot.
+    """
+
+    provider: str
+    count: int
+    first_slot: Slot
+    first_height: BlockHeight
+    first_parent: Slot
+
+
+@dataclass(frozen=True, slots=True)
 class GuardReading:
     """
     Answer about the intent's guard account: whether it is there in the bank of `commitment` at `context_slot`.
@@ -103,12 +118,17 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class ExpiryEvidence:
-    """Everything that one provider said, in order: height first, then status with witness, guard, then its range."""
+    """
+    Everything that one provider said, in order: height first, then status with witness, guard, then its range.
+
+    `blocks` only where history was asked: in a young attempt's case the bank answers.
+    """
 
     height: HeightReading
     answer: StatusAnswer
     node: NodeRange
     guard: GuardReading | None = None
+    blocks: BlockList | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +174,25 @@ def history_reaches_back(case: Case, e: ExpiryEvidence) -> bool:
     return e.node.provider == e.answer.provider and e.node.first_available_block <= case.blockhash_slot
 
 
+def history_is_whole(case: Case, e: ExpiryEvidence) -> bool:
+    """
+    A node that started from a snapshot may lack blocks in the middle of what it says it has; then its list is too short.
+
+    Between the oldest block of the list and the height that was read, one block stands at every height; and what is before
+    the oldest is older than the blockhash. The heights are the chain's own: a fork that the blockhash was taken from may
+    have counted otherwise. Of a guarded attempt the guard account tells, and no history.
+    """
+    if case.guarded or not e.answer.history:
+        return True
+    blocks = e.blocks
+    return (
+        blocks is not None
+        and blocks.provider == e.answer.provider
+        and (blocks.first_slot == case.blockhash_slot or blocks.first_parent < case.blockhash_slot)
+        and blocks.count == e.height.block_height - blocks.first_height + 1
+    )
+
+
 def chain_is_ours(case: Case, e: ExpiryEvidence) -> bool:
     return e.node.genesis_hash == case.genesis_hash
 
@@ -185,18 +224,29 @@ EXPIRY_CHECKS: tuple[tuple[str, Callable[[Case, ExpiryEvidence], bool]], ...] = 
     ("AnswerOlderThanHeight", context_reaches_height),
     ("WrongMemory", one_bank_answered),
     ("HistoryTooShort", history_reaches_back),
+    ("HistoryHasHoles", history_is_whole),
     ("WrongGenesis", chain_is_ours),
     ("GuardNotAbsent", guard_is_absent),
 )
 """In order; the first that fails names what is missing."""
 
 
+def deserves_doubt(*, blockhash_slot: Slot, context_slot: Slot, amount_lamports: int, above_lamports: int) -> bool:
+    """Tell whether only history can still know of the attempt, or much money moved: then every provider is asked."""
+    return context_slot - blockhash_slot > STATUS_CACHE_SLOTS or amount_lamports > above_lamports
+
+
 def providers_needed(
     *, blockhash_slot: Slot, context_slot: Slot, amount_lamports: int, above_lamports: int, providers: int
 ) -> int:
-    """Return how many independent providers must agree: nodes started from a snapshot can have holes, and large sums deserve doubt."""
-    old = context_slot - blockhash_slot > STATUS_CACHE_SLOTS
-    return providers if old or amount_lamports > above_lamports else 1
+    """Return how many independent providers must agree: history can be incomplete in ways no list tells, and large sums deserve doubt."""
+    doubted = deserves_doubt(
+        blockhash_slot=blockhash_slot,
+        context_slot=context_slot,
+        amount_lamports=amount_lamports,
+        above_lamports=above_lamports,
+    )
+    return providers if doubted else 1
 
 
 def prove_expiry(case: Case, evidence: Sequence[ExpiryEvidence]) -> IntentEvent | Unproven:

@@ -2,8 +2,8 @@
 Gather what rule E needs, from one provider at a time, in the order that makes it a proof.
 
 Height first, then a witness from the finalized chain, then one status answer about both, then the guard account if the
-attempt makes one, then how far the node's memory reaches. Any error on the way is no evidence: *unknown*, never *expired*. Whether it proves anything is for
-`core.proof` to say.
+attempt makes one, then how far the node's memory reaches, and of an old attempt which blocks it has in between. Any error
+on the way is no evidence: *unknown*, never *expired*. Whether it proves anything is for `core.proof` to say.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from tradingbot_engine.core.proof import (
     STATUS_CACHE_SLOTS,
+    BlockList,
     Case,
     ExpiryEvidence,
     GuardReading,
@@ -26,6 +27,8 @@ from tradingbot_engine.rpc.methods import Rpc
 
 MAX_WITNESS_BLOCKS = 64
 """How many blocks are looked into for a witness at one time: on a quiet chain most have no signature."""
+SLOTS_PER_LIST = 100_000
+"""How many slots one getBlocks asks for: about 1 MB of answer; nodes allow 500,000."""
 WITNESS_SLOTS = 200
 """A witness older than this is not used again: the bank that answers must still hold its status (300 slots)."""
 
@@ -88,7 +91,9 @@ class EvidenceGatherer:
         # Two names for one provider are one voice, however often it is configured.
         voice = self._rpc.pool.independent(provider)
         node = NodeRange(voice, await rpc.get_first_available_block(), await rpc.get_genesis_hash())
-        return ExpiryEvidence(height=height, answer=replace(answer, provider=voice), node=node, guard=guarded)
+        blocks = await self._blocks(rpc, voice, case.blockhash_slot, height.slot) if answer.history else None
+        answer = replace(answer, provider=voice)
+        return ExpiryEvidence(height=height, answer=answer, node=node, guard=guarded, blocks=blocks)
 
     async def _height(self, rpc: Rpc) -> HeightReading:
         info = (await rpc.get_epoch_info("finalized")).result
@@ -111,6 +116,21 @@ class EvidenceGatherer:
         if known is None or known.block_height <= above or known.slot < height.slot - WITNESS_SLOTS:
             return None
         return known
+
+    async def _blocks(self, rpc: Rpc, voice: str, first: Slot, last: Slot) -> BlockList | None:
+        """Return how many finalized blocks the node lists in [first, last], and the oldest; None if it shows none."""
+        count, oldest = 0, None
+        for start in range(first, last + 1, SLOTS_PER_LIST):
+            end = min(start + SLOTS_PER_LIST - 1, last)
+            listed = {slot for slot in await rpc.get_blocks(start, end) if start <= slot <= end}
+            count += len(listed)
+            oldest = min(listed, default=None) if oldest is None else oldest
+        if oldest is None:
+            return None
+        block = (await rpc.get_block_signatures(oldest)).result
+        if block is None or block.block_height is None or block.parent_slot is None:
+            return None
+        return BlockList(voice, count, oldest, block.block_height, block.parent_slot)
 
     async def _guard(self, rpc: Rpc, guard: Address, slot: Slot) -> GuardReading:
         order = next(self._order)

@@ -26,8 +26,8 @@ from tradingbot_engine.core.proof import (
     ExpiryEvidence,
     StatusAnswer,
     Unproven,
+    deserves_doubt,
     prove_expiry,
-    providers_needed,
 )
 from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, IntentState, OrderIntent
 from tradingbot_engine.domain.signals import Side
@@ -284,19 +284,22 @@ class LiveExecutor:
             return Reading(answer)
         if answer.context_slot <= case.blockhash_slot + VALID_SLOTS:
             return Reading(answer)
-        needed = max(case.providers_needed, self._providers_needed(record.intent, attempt, answer.context_slot))
-        plain = replace(case, providers_needed=1, guarded=False)
+        doubted = self._deserves_doubt(record.intent, attempt, answer.context_slot)
+        needed = max(case.providers_needed, self._execution.expiry_proof.providers if doubted else 1)
         pieces: list[ExpiryEvidence] = []
-        for name in names:
+        for name in names:  # all of them if there is doubt: one may know what as many as must agree have lost
             piece = await self._expiry(attempt, case, provider=name, context_slot=answer.context_slot)
             if piece is None:
+                known = await self._known(attempt, provider=name) if doubted else None
+                if known is not None:
+                    return Reading(known)  # it could prove nothing, but it knows
                 continue
             if piece.answer.status is not None:
                 return Reading(piece.answer)  # it is known after all: that outranks every silence
-            alone = prove_expiry(plain, [piece])
-            if alone is IntentEvent.EXPIRE:
+            alone = prove_expiry(replace(case, providers_needed=1), [piece])
+            if alone is IntentEvent.EXPIRE or alone == Unproven("GuardNotAbsent"):  # the last check: all others hold
                 pieces.append(piece)
-                if prove_expiry(replace(case, providers_needed=needed), pieces) is IntentEvent.EXPIRE:
+                if not doubted and prove_expiry(replace(case, providers_needed=needed), pieces) is IntentEvent.EXPIRE:
                     break
             elif isinstance(alone, Unproven):
                 _log.debug("no proof of expiry", provider=name, reason=alone.reason, signature=attempt.signature)
@@ -314,13 +317,21 @@ class LiveExecutor:
             _log.debug("no evidence", provider=provider, error=str(error))
             return None
 
-    def _providers_needed(self, intent: OrderIntent, attempt: Attempt, context_slot: Slot) -> int:
-        return providers_needed(
+    async def _known(self, attempt: Attempt, *, provider: str) -> StatusAnswer | None:
+        """Return what `provider` shows of the attempt, None if nothing: its silence counts for nothing here."""
+        try:
+            answer = await self._evidence.status(attempt.signature, provider=provider)
+        except RpcError as error:
+            _log.debug("no status", provider=provider, error=str(error))
+            return None
+        return None if answer.status is None else answer
+
+    def _deserves_doubt(self, intent: OrderIntent, attempt: Attempt, context_slot: Slot) -> bool:
+        return deserves_doubt(
             blockhash_slot=attempt.blockhash_slot,
             context_slot=context_slot,
             amount_lamports=lamports_at_stake(intent, attempt, self._quote_mint),
             above_lamports=self._execution.expiry_proof.above_lamports,
-            providers=self._execution.expiry_proof.providers,
         )
 
     async def creator(self, record: IntentRecord) -> Creator | None:

@@ -329,7 +329,8 @@ class TradeDriver:
                 return None
             case = replace(case, guarded=False)
             if maker.n:
-                over = prove_expiry(replace(case, providers_needed=1), reading.expiry) is E.EXPIRE
+                alone = replace(case, providers_needed=1)
+                over = any(prove_expiry(alone, [piece]) is E.EXPIRE for piece in reading.expiry)
                 settles = maker.n == attempt.n or over
                 return await self._settle_by(maker.n, record, ownership, landed=False) if settles else None
         proof = prove_expiry(case, reading.expiry)

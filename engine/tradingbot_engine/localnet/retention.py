@@ -15,10 +15,11 @@ SLOTS_AT_ONCE = 4
 
 class Retention:
     """
-    Drops transactions that only `passing` keys signed, a few slots at a time, and blocks in which nothing is left.
+    Drops transactions that only `passing` keys signed, a few slots at a time.
 
-    Whatever anybody else signed stays from the first slot on, with its block, so that the history of any wallet is whole
-    and `getFirstAvailableBlock` stays true of it. Freed pages of the file are used again: it stops growing.
+    Whatever anybody else signed stays from the first slot on, so that the history of any wallet is whole and
+    `getFirstAvailableBlock` stays true of it; and so do all blocks, emptied or not: a list of blocks with holes would say
+    that a wallet's transaction may have been lost with them. Freed pages of the file are used again.
 
     Args:
         db: The store's connection; the caller's transaction holds each step.
@@ -54,9 +55,4 @@ class Retention:
                 mentions += ((bytes(key), slot, place) for key in keys)
         self._db.executemany("DELETE FROM mentions WHERE pubkey = ? AND slot = ? AND place = ?", mentions)
         self._db.executemany("DELETE FROM transactions WHERE slot = ? AND place = ?", gone)
-        self._db.execute(
-            "DELETE FROM blocks WHERE slot > ? AND slot <= ?"
-            " AND NOT EXISTS (SELECT 1 FROM transactions WHERE transactions.slot = blocks.slot)",
-            span,
-        )
         return last

@@ -174,12 +174,15 @@ class LiveView:
         oldest = blocks[0].slot
         found: list[int] = []
         if self._store is not None and start < oldest:
-            found = self._store.block_slots(start, min(end, oldest - 1), limit)
+            missing = sum(hole.last - hole.first + 1 for hole in self._holes)
+            stored = self._store.block_slots(start, min(end, oldest - 1), limit + missing)
+            found = [slot for slot in stored if not self._missing(slot)][:limit]
         at = bisect_right(blocks, start - 1, key=lambda b: b.slot)
         while at < len(blocks) and blocks[at].slot <= end and len(found) < limit:
-            found.append(blocks[at].slot)
+            if not self._missing(blocks[at].slot):
+                found.append(blocks[at].slot)
             at += 1
-        return [slot for slot in found if not self._missing(slot)][:limit]
+        return found
 
     def first_block(self) -> int:
         return self._first if self._first is not None else self._bank.first_slot

@@ -50,6 +50,7 @@ class BlockSignatures:
     block_height: BlockHeight | None
     blockhash: str
     signatures: tuple[Signature, ...]
+    parent_slot: Slot | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +148,13 @@ def block_signatures(slot: Slot, value: Any) -> BlockSignatures | None:
     if value is None:
         return None
     inner = mapping(value)
-    height = inner.get("blockHeight")
+    height, parent = inner.get("blockHeight"), inner.get("parentSlot")
     return BlockSignatures(
         slot=slot,
         block_height=None if height is None else integer(height),
         blockhash=text(inner["blockhash"]),
         signatures=tuple(text(s) for s in sequence(inner.get("signatures", []))),
+        parent_slot=None if parent is None else integer(parent),
     )
 
 

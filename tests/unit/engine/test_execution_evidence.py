@@ -12,6 +12,7 @@ from scripted_rpc import Complaint, ScriptedNode, serving
 from tradingbot_engine.clock import SystemClock
 from tradingbot_engine.core.intents import IntentEvent
 from tradingbot_engine.core.proof import Case, ExpiryEvidence, Unproven, prove_expiry
+from tradingbot_engine.execution import evidence
 from tradingbot_engine.execution.evidence import EvidenceGatherer
 from tradingbot_engine.rpc.errors import RpcError
 from tradingbot_engine.rpc.methods import Rpc
@@ -29,6 +30,8 @@ class Node:
         self.ours: Any = None
         self.empty: set[int] = set()
         self.skipped: set[int] = set()
+        self.lost: set[int] = set()
+        """Slots of blocks that this node has not got, and does not say so."""
         self.known_witness: Any = "finalized"
         self.fails = ""
         self.guard, self.rooted = False, 10**9
@@ -45,10 +48,18 @@ class Node:
 
     def getBlock(self, slot: int, config: Any) -> Any:
         assert config["commitment"] == "finalized"
-        if slot in self.skipped:
+        if slot in self.skipped | self.lost:
             raise Complaint(-32007, f"Slot {slot} was skipped")
         signatures = [] if slot in self.empty else [f"w{slot}"]
-        return {"blockHeight": slot - 300, "blockhash": "b", "signatures": signatures}
+        # Only slots between 1000 and the finalized one are skipped, and from there on heights are the slots' less 300.
+        later = sum(s >= slot for s in self.skipped)
+        parent = max(s for s in range(slot - 50, slot) if s not in self.skipped)
+        return {"blockHeight": slot - 300 + later, "parentSlot": parent, "blockhash": "b", "signatures": signatures}
+
+    def getBlocks(self, first: int, last: int, config: Any) -> Any:
+        assert config["commitment"] == "finalized"
+        assert last <= self.finalized
+        return [s for s in range(first, last + 1) if s not in self.skipped | self.lost]
 
     def getSignatureStatuses(self, signatures: list[str], config: Any) -> Any:
         witness = (
@@ -151,6 +162,47 @@ async def test_beyond_the_status_window_history_is_asked_and_inside_it_is_not() 
         False,
         True,
     ]
+
+
+async def old_verdict(node: Node, case: Case = CASE) -> Any:
+    """The verdict on an attempt of which only history can tell."""
+    node.finalized, node.processed = 1400, 1432
+    return await verdict(node, case, context_slot=1432)
+
+
+async def test_an_old_attempt_is_dead_only_by_a_node_that_has_every_block_since_its_blockhash() -> None:
+    """Slots without a block are no hole: the heights tell, wherever the blockhash's own block went."""
+    assert IntentEvent.EXPIRE is await old_verdict(Node())
+    assert IntentEvent.EXPIRE is await old_verdict(Node(skipped={1001, 1150, 1151}))
+    assert IntentEvent.EXPIRE is await old_verdict(Node(skipped={1000, 1001}))  # the blockhash's block lost to a fork
+
+
+@pytest.mark.parametrize(
+    "lost", [{1000}, {1000, 1001, 1002}, {1001}, {1150, 1151}, {1399}, {1400}, set(range(1000, 1401))]
+)
+async def test_a_node_that_lacks_a_block_since_the_blockhash_and_does_not_say_so_proves_nothing(lost: set[int]) -> None:
+    """The landing may be in the block that it has lost, at the beginning, in the middle or at the end."""
+    node = Node(lost=lost, finalized=1400, processed=1432, empty={1400, 1399})
+    assert await old_verdict(node) in (Unproven("HistoryHasHoles"), None)
+    async with gathering(node) as (gatherer, _):
+        if lost == set(range(1000, 1401)):
+            return  # nor has it a witness
+        piece = await gatherer.expiry("sig", CASE, provider="n0", context_slot=1432)
+    assert piece is not None
+    assert prove_expiry(CASE, [piece]) == Unproven("HistoryHasHoles")
+    assert IntentEvent.EXPIRE is await verdict(Node(lost=lost)), "of a young attempt the bank tells, and no history"
+
+
+async def test_a_long_history_is_listed_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes refuse more than 500,000 slots at once; the pieces join without gap or overlap."""
+    assert evidence.SLOTS_PER_LIST <= 500_000
+    monkeypatch.setattr(evidence, "SLOTS_PER_LIST", 100)
+    async with gathering(Node(finalized=1400, processed=1432)) as (gatherer, (server,)):
+        piece = await gatherer.expiry("sig", CASE, provider="n0", context_slot=1432)
+    assert piece is not None
+    assert prove_expiry(CASE, [piece]) is IntentEvent.EXPIRE
+    asked = [params[:2] for name, params in server.calls if name == "getBlocks"]
+    assert asked == [[1000, 1099], [1100, 1199], [1200, 1299], [1300, 1399], [1400, 1400]]
 
 
 @pytest.mark.parametrize(
