@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tradingbot_engine.clock import Clock
+from tradingbot_engine.domain.units import Slot
 from tradingbot_engine.errors import WrongGenesis
 from tradingbot_engine.lifecycle import NO_ENDPOINT, Lifecycle
+from tradingbot_engine.rpc.breaker import BreakerState
 from tradingbot_engine.rpc.endpoint import EndpointStatus
 
 EXITS_FIRST_S = 5.0
@@ -17,8 +19,10 @@ class NodeWatch:
     """
     Tells why no signal may be traded while no node may be asked, and of nodes that serve another chain.
 
-    The pool's own health watch asks the nodes; this one reads what is known. When a node is back, exits go first: the
-    reason that holds entries is taken back only once none is left without an attempt.
+    The pool's own health watch asks the nodes; this one reads what is known. That a node may be asked again (its breaker's
+    cooldown or its penalty is over) does not mean that it answers: it is back when it has answered, or shown another slot
+    than when it went. Then exits go first: the reason that holds entries is taken back only once none is left without an
+    attempt.
     """
 
     def __init__(
@@ -33,6 +37,8 @@ class NodeWatch:
         self._endpoints, self._serving, self._exits_unsent = endpoints, serving, exits_unsent
         self._lifecycle, self._clock = lifecycle, clock
         self._back_s: float | None = None
+        self._stood_at: dict[str, Slot] = {}
+        """Each node's newest slot when none could be asked."""
 
     @property
     def away(self) -> bool:
@@ -44,8 +50,10 @@ class NodeWatch:
         endpoints = self._endpoints()
         self._tell_of_other_chains(endpoints)
         if self.away:
+            self._stood_at = {e.name: e.slot for e in endpoints}
+        if self.away or (self._lifecycle.has(NO_ENDPOINT) and not self._is_back(endpoints)):
             self._back_s = None
-            problems = "; ".join(f"{e.name}: {e.error or 'no answer'}" for e in endpoints)
+            problems = "; ".join(problem_of(e) for e in endpoints)
             self._lifecycle.tell(NO_ENDPOINT, f"no RPC node may be asked now, exits wait for the first: {problems}")
         elif self._lifecycle.has(NO_ENDPOINT):
             now_s = self._clock.monotonic_s()
@@ -53,9 +61,22 @@ class NodeWatch:
             if not self._exits_unsent() or now_s - self._back_s >= EXITS_FIRST_S:
                 self._lifecycle.clear(NO_ENDPOINT)
 
+    def _is_back(self, endpoints: Sequence[EndpointStatus]) -> bool:
+        """Whether any node was heard since none could be asked."""
+        return any(
+            e.breaker is not BreakerState.OPEN and (not e.error or e.slot != self._stood_at.get(e.name, 0))
+            for e in endpoints
+        )
+
     def _tell_of_other_chains(self, endpoints: Sequence[EndpointStatus]) -> None:
-        told = [f"{e.name}: {e.error}" for e in endpoints if WrongGenesis.reason in e.error]
+        told = [problem_of(e) for e in endpoints if WrongGenesis.reason in e.error]
         if told:
             self._lifecycle.tell(WrongGenesis.reason, "; ".join(told))
         else:
             self._lifecycle.clear(WrongGenesis.reason)
+
+
+def problem_of(endpoint: EndpointStatus) -> str:
+    """Return "name: what is wrong"; most errors begin with the name already."""
+    error = endpoint.error or "no answer yet"
+    return error if error.startswith(f"{endpoint.name}: ") else f"{endpoint.name}: {error}"

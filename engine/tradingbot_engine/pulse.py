@@ -15,6 +15,7 @@ from tradingbot_engine.health.monitor import HealthMonitor, Standing
 from tradingbot_engine.health.vitals import Vitals
 from tradingbot_engine.lifecycle import Lifecycle
 from tradingbot_engine.market.port import Feed
+from tradingbot_engine.nodes import problem_of
 from tradingbot_engine.rpc.pool import RpcPool
 from tradingbot_engine.tally import Tally
 from tradingbot_engine.trades import Trades
@@ -86,7 +87,7 @@ class Pulse:
         return Vitals(
             endpoints=len(endpoints),
             endpoints_sound=sum(e.healthy for e in endpoints),
-            endpoint_problems=tuple(f"{e.name}: {e.error or 'no answer yet'}" for e in endpoints if not e.healthy),
+            endpoint_problems=tuple(problem_of(e) for e in endpoints if not e.healthy),
             tokens=len(tokens),
             tokens_stale=sum(t.stale for t in tokens),
             feed_silent_ms=min((t.stale_ms for t in tokens), default=0) if feed.stale else 0,

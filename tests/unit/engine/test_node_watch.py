@@ -1,0 +1,94 @@
+"""When entries stop for want of a node, and when they may begin again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from tradingbot_engine.clock import ManualClock
+from tradingbot_engine.lifecycle import NO_ENDPOINT, Lifecycle, Phase
+from tradingbot_engine.nodes import EXITS_FIRST_S, NodeWatch, problem_of
+from tradingbot_engine.rpc.breaker import BreakerState
+from tradingbot_engine.rpc.endpoint import EndpointStatus
+
+AWAY = EndpointStatus("n0", False, 100, 5.0, "n0: Unavailable: reset", BreakerState.OPEN)
+
+
+@dataclass
+class Nodes:
+    """One node, and a watch over it."""
+
+    seen: EndpointStatus = AWAY
+    serving: bool = False
+    exits_unsent: int = 0
+    clock: ManualClock = field(default_factory=ManualClock)
+
+    def __post_init__(self) -> None:
+        self.lifecycle = Lifecycle(clock=self.clock)
+        self.lifecycle.enter(Phase.READY)
+        self.watch = NodeWatch(
+            endpoints=lambda: [self.seen],
+            serving=lambda: self.serving,
+            exits_unsent=lambda: self.exits_unsent,
+            lifecycle=self.lifecycle,
+            clock=self.clock,
+        )
+
+    async def told(self, *, serving: bool, **changes: object) -> bool:
+        """Look at the node as it is now; return whether NoEndpoint stands."""
+        self.serving, self.seen = serving, replace(self.seen, **changes)  # type: ignore[arg-type]
+        await self.watch.look()
+        return self.lifecycle.has(NO_ENDPOINT)
+
+
+async def test_a_node_that_may_be_tried_again_is_not_yet_a_node_that_answers() -> None:
+    """The cooldown is over and over again while the node is away: entries stay held, exits may try."""
+    nodes = Nodes()
+    assert await nodes.told(serving=False)
+    assert await nodes.told(serving=True, breaker=BreakerState.HALF_OPEN)
+    assert await nodes.told(serving=False, breaker=BreakerState.OPEN)
+    assert nodes.lifecycle.may_exit
+    assert not nodes.lifecycle.may_trade
+
+
+@pytest.mark.parametrize(
+    "heard",
+    [
+        {"breaker": BreakerState.HALF_OPEN, "slot": 101},  # by a good probe
+        {"breaker": BreakerState.HALF_OPEN, "slot": 40},  # the same, of a node that was restored from a snapshot
+        {"breaker": BreakerState.CLOSED, "error": ""},  # by a good answer
+    ],
+)
+async def test_a_node_is_back_once_it_was_heard(heard: dict[str, object]) -> None:
+    """By its slot, or by an answer to a call."""
+    nodes = Nodes()
+    assert await nodes.told(serving=False)
+    assert not await nodes.told(serving=True, **heard)
+    assert nodes.lifecycle.may_trade
+
+
+async def test_a_node_whose_penalty_is_over_is_back_only_when_it_answers() -> None:
+    """A provider that limits us is not asked for a while, with its breaker closed; then it may limit us again."""
+    nodes = Nodes(seen=replace(AWAY, breaker=BreakerState.CLOSED, error="n0: Throttled: 429"))
+    assert await nodes.told(serving=False)
+    assert await nodes.told(serving=True)
+    assert not await nodes.told(serving=True, error="")
+
+
+async def test_entries_wait_for_exits_that_came_due_but_not_for_ever() -> None:
+    """Once a node is back the exits are signed first; one that cannot be does not hold the bot."""
+    nodes = Nodes(exits_unsent=1)
+    assert await nodes.told(serving=False)
+    assert await nodes.told(serving=True, breaker=BreakerState.HALF_OPEN, slot=101)
+    nodes.clock.step_wall(60_000)
+    assert await nodes.told(serving=True)
+    await nodes.clock.advance(EXITS_FIRST_S)
+    assert not await nodes.told(serving=True)
+
+
+def test_a_problem_names_its_node_once() -> None:
+    """Errors of the pool begin with the name already."""
+    assert problem_of(AWAY) == "n0: Unavailable: reset"
+    assert problem_of(replace(AWAY, error="150 slots behind")) == "n0: 150 slots behind"
+    assert problem_of(replace(AWAY, error="")) == "n0: no answer yet"
