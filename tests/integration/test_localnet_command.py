@@ -14,6 +14,8 @@ import orjson
 import pytest
 from solders.keypair import Keypair
 
+from tradingbot_engine.localnet.ports import free_run
+
 COMMAND = (
     sys.executable,
     "-m",
@@ -138,9 +140,7 @@ async def test_a_faults_file_is_validated_and_applied(tmp_path: Path) -> None:
 
 async def test_ports_are_chosen_or_taken(tmp_path: Path) -> None:
     """--port fixes them; a port that is in use is an error in one line."""
-    from tradingbot_engine.localnet.ports import free_pairs
-
-    port = min(a for a, _ in free_pairs(1))
+    port = free_run(4)
     process, ready = await start("--nodes", "1", "--port", str(port))
     try:
         assert ready["nodes"][0]["http"] == f"http://127.0.0.1:{port}"

@@ -16,7 +16,7 @@ from aiohttp import web
 from tradingbot_engine.localnet.bank import Bank
 from tradingbot_engine.localnet.faults import SWAP_FAULTS, Faults, NodeFaults, SwapFaults
 from tradingbot_engine.localnet.gateway import Gateway
-from tradingbot_engine.localnet.ports import free_pairs, listen
+from tradingbot_engine.localnet.ports import free_run, listen
 from tradingbot_engine.localnet.rpc.methods import METHODS
 from tradingbot_engine.localnet.rpc.node import Node
 from tradingbot_engine.localnet.server import NodeServer
@@ -176,13 +176,13 @@ class Cluster:
 
     def _ports(self) -> list[tuple[int, int]]:
         count = len(self._nodes) + 1
-        if self._port:
-            return [(self._port + 2 * i, self._port + 2 * i + 1) for i in range(count)]
-        known = self._store.recall("ports")
+        known = None if self._port else self._store.recall("ports")
         if isinstance(known, list) and len(known) == count:
             return [(int(a), int(b)) for a, b in known]
-        pairs = free_pairs(count)
-        self._store.remember("ports", pairs)
+        first = self._port or free_run(2 * count)
+        pairs = [(first + 2 * i, first + 2 * i + 1) for i in range(count)]
+        if not self._port:
+            self._store.remember("ports", pairs)
         return pairs
 
     async def _run(self, app: web.Application) -> web.AppRunner:
