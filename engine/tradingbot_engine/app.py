@@ -168,6 +168,8 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
         endpoints=outside.rpc.endpoints,
         serving=lambda: outside.rpc.serving,
         exits_unsent=lambda: trades.exits_unsent,
+        positions=lambda: len(book.positions),
+        market_slot=lambda: feed.health().slot,
         lifecycle=lifecycle,
         clock=clock,
     )

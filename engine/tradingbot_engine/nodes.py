@@ -21,8 +21,13 @@ class NodeWatch:
 
     The pool's own health watch asks the nodes; this one reads what is known. That a node may be asked again (its breaker's
     cooldown or its penalty is over) does not mean that it answers: it is back when it has answered, or shown another slot
-    than when it went. Then exits go first: the reason that holds entries is taken back only once none is left without an
-    attempt.
+    than when it went. Then exits go first: while positions are held, the reason that holds entries is taken back only once
+    the market was heard again, by which exits come due, and none is left without an attempt.
+
+    Args of the constructor:
+        exits_unsent: Exits that are claimed and have no attempt alive.
+        positions: Positions that are held.
+        market_slot: The newest slot of which the feed told anything.
     """
 
     def __init__(
@@ -31,14 +36,19 @@ class NodeWatch:
         endpoints: Callable[[], Sequence[EndpointStatus]],
         serving: Callable[[], bool],
         exits_unsent: Callable[[], int],
+        positions: Callable[[], int],
+        market_slot: Callable[[], Slot],
         lifecycle: Lifecycle,
         clock: Clock,
     ) -> None:
         self._endpoints, self._serving, self._exits_unsent = endpoints, serving, exits_unsent
+        self._positions, self._market_slot = positions, market_slot
         self._lifecycle, self._clock = lifecycle, clock
         self._back_s: float | None = None
         self._stood_at: dict[str, Slot] = {}
         """Each node's newest slot when none could be asked."""
+        self._market_stood_at: Slot = 0
+        self._market_heard = False
 
     @property
     def away(self) -> bool:
@@ -53,12 +63,13 @@ class NodeWatch:
             self._stood_at = {e.name: e.slot for e in endpoints}
         if self.away or (self._lifecycle.has(NO_ENDPOINT) and not self._is_back(endpoints)):
             self._back_s = None
+            self._market_stood_at, self._market_heard = self._market_slot(), False
             problems = "; ".join(problem_of(e) for e in endpoints)
             self._lifecycle.tell(NO_ENDPOINT, f"no RPC node may be asked now, exits wait for the first: {problems}")
         elif self._lifecycle.has(NO_ENDPOINT):
             now_s = self._clock.monotonic_s()
             self._back_s = self._back_s if self._back_s is not None else now_s
-            if not self._exits_unsent() or now_s - self._back_s >= EXITS_FIRST_S:
+            if not self._exits_to_come() or now_s - self._back_s >= EXITS_FIRST_S:
                 self._lifecycle.clear(NO_ENDPOINT)
 
     def _is_back(self, endpoints: Sequence[EndpointStatus]) -> bool:
@@ -67,6 +78,12 @@ class NodeWatch:
             e.breaker is not BreakerState.OPEN and (not e.error or e.slot != self._stood_at.get(e.name, 0))
             for e in endpoints
         )
+
+    def _exits_to_come(self) -> bool:
+        """Whether exits that came due meanwhile may still have to be claimed or signed."""
+        heard_before, self._market_heard = self._market_heard, self._market_slot() != self._market_stood_at
+        # What the market's first word brings about is in the ledger by the next look.
+        return bool(self._exits_unsent()) or (bool(self._positions()) and not heard_before)
 
     def _tell_of_other_chains(self, endpoints: Sequence[EndpointStatus]) -> None:
         told = [problem_of(e) for e in endpoints if WrongGenesis.reason in e.error]

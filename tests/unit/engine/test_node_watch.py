@@ -22,6 +22,8 @@ class Nodes:
     seen: EndpointStatus = AWAY
     serving: bool = False
     exits_unsent: int = 0
+    positions: int = 0
+    market_slot: int = 100
     clock: ManualClock = field(default_factory=ManualClock)
 
     def __post_init__(self) -> None:
@@ -31,6 +33,8 @@ class Nodes:
             endpoints=lambda: [self.seen],
             serving=lambda: self.serving,
             exits_unsent=lambda: self.exits_unsent,
+            positions=lambda: self.positions,
+            market_slot=lambda: self.market_slot,
             lifecycle=self.lifecycle,
             clock=self.clock,
         )
@@ -83,6 +87,25 @@ async def test_entries_wait_for_exits_that_came_due_but_not_for_ever() -> None:
     assert await nodes.told(serving=True, breaker=BreakerState.HALF_OPEN, slot=101)
     nodes.clock.step_wall(60_000)
     assert await nodes.told(serving=True)
+    await nodes.clock.advance(EXITS_FIRST_S)
+    assert not await nodes.told(serving=True)
+
+
+async def test_while_positions_are_held_entries_wait_until_the_market_was_heard() -> None:
+    """Exits come due by what the feed tells: an entry must not overtake them because the feed was slower than the node."""
+    nodes = Nodes(positions=1)
+    assert await nodes.told(serving=False)
+    assert await nodes.told(serving=True, breaker=BreakerState.CLOSED, error="")
+    nodes.market_slot = 150
+    assert await nodes.told(serving=True)  # heard just now: an exit that it brings about is on its way
+    assert not await nodes.told(serving=True)
+
+
+async def test_a_market_that_stays_silent_does_not_hold_entries_for_ever() -> None:
+    """Whether its prices are fresh is checked at every entry anyway."""
+    nodes = Nodes(positions=1)
+    assert await nodes.told(serving=False)
+    assert await nodes.told(serving=True, breaker=BreakerState.CLOSED, error="")
     await nodes.clock.advance(EXITS_FIRST_S)
     assert not await nodes.told(serving=True)
 
