@@ -40,7 +40,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in ("package.json", "package-lock.json", ".npmrc"):
             shutil.copy(HERE / name, building / name)
         command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-        done = subprocess.run(command, cwd=building, capture_output=True, text=True, timeout=110, check=False)
+        done = subprocess.run(command, cwd=building, capture_output=True, text=True, timeout=240, check=False)
         if done.returncode:
             pytest.skip(f"npm ci failed, so the JavaScript clients are not tried: {done.stderr.strip()[-500:]}")
         shutil.rmtree(target, ignore_errors=True)
@@ -66,7 +66,7 @@ async def test_an_unmodified_javascript_client_works(installed: Path, suite: str
             stderr=asyncio.subprocess.STDOUT,
         )
         try:
-            async with asyncio.timeout(90):
+            async with asyncio.timeout(180):
                 output, _ = await process.communicate()
         finally:
             if process.returncode is None:

@@ -579,7 +579,7 @@ async def test_subscriptions_notify(world: World) -> None:
         await client.send_raw_transaction(bytes(transaction), TxOpts(preflight_commitment=Confirmed))
         wanted = {f"{k}Notification" for k in ("Slot", "Root", "Account", "Program", "Logs", "Signature")}
         seen: dict[str, Any] = {}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while wanted - set(seen):
                 for message in [await socket.recv()]:
                     seen.setdefault(type(message).__name__, message)

@@ -27,7 +27,7 @@ TOKENS = {
     "DezXAZ8z7PnrnRJjz3wXBoRgixCa6xjnB7YaB1pPB263": "BONK",
     "EKpQGSJtjMFqKZ9KQanSqYXRcF8fBopzLHYxdM65zcjm": "WIF",
 }
-pytestmark = pytest.mark.timeout(400)  # processes start one after another; on a busy machine each takes long
+pytestmark = pytest.mark.timeout(600)  # processes start one after another; on a busy machine each takes long
 PATIENCE_S = 120.0
 LOCALNET = ("--nodes", "2", "--slot-ms", "40", "--speed", "600", "--scenario", "Viral", "--seed", "11")
 

@@ -150,7 +150,7 @@ class Listener:
         return [e for e in self.events if isinstance(e, kind) and (mint is None or e.mint == mint)]
 
     async def until(self, condition, what: str):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (found := condition()):
                 await asyncio.sleep(0.01)
         assert found, what

@@ -67,7 +67,7 @@ async def test_a_guarded_bot_that_is_killed_around_its_sends_trades_each_intent_
         for point in ("send:before", "send:after#2"):
             process = await engine(tmp_path, crash_at=point)
             try:
-                assert await asyncio.wait_for(process.wait(), 60) == -9, point
+                assert await asyncio.wait_for(process.wait(), 120) == -9, point
             finally:
                 if process.returncode is None:
                     process.kill()
@@ -77,7 +77,7 @@ async def test_a_guarded_bot_that_is_killed_around_its_sends_trades_each_intent_
         try:
             await resolved(tmp_path, port_file)
             process.terminate()
-            assert await asyncio.wait_for(process.wait(), 60) == 0
+            assert await asyncio.wait_for(process.wait(), 120) == 0
         finally:
             if process.returncode is None:
                 process.kill()

@@ -207,7 +207,7 @@ async def test_a_commit_whose_answer_is_lost_is_read_again(pg_place: Place, what
             proxy.arm(b"COMMIT;")
             with pytest.raises(LedgerUnavailable):
                 await ledger.move(step_of(record, E.SEND), ownership=me)
-        await asyncio.wait_for(proxy.cut.wait(), 5)
+        await asyncio.wait_for(proxy.cut.wait(), 30)
         for _ in range(50):
             try:
                 if what == "claim":

@@ -29,6 +29,8 @@ COMMAND = (
     "json",
 )
 """At that speed 25 h of history are few slots, which is soon made; nothing here looks at it."""
+PATIENCE_S = 90
+"""On a busy machine a process takes long to start."""
 
 
 async def start(*options: str) -> tuple[asyncio.subprocess.Process, dict[str, Any]]:
@@ -36,8 +38,12 @@ async def start(*options: str) -> tuple[asyncio.subprocess.Process, dict[str, An
         *COMMAND, *options, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
-    async with asyncio.timeout(30):
-        line = await process.stdout.readline()
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            line = await process.stdout.readline()
+    except BaseException:
+        process.kill()
+        raise
     if not line:
         _, errors = await process.communicate()
         raise AssertionError(errors.decode())
@@ -46,7 +52,7 @@ async def start(*options: str) -> tuple[asyncio.subprocess.Process, dict[str, An
 
 async def stop(process: asyncio.subprocess.Process, number: int = signal.SIGTERM) -> int:
     process.send_signal(number)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await process.communicate()
     assert process.returncode is not None
     return process.returncode
@@ -60,7 +66,7 @@ async def call(url: str, method: str, *params: Any) -> Any:
 
 
 async def until_final(url: str, signature: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             (status,) = (await call(url, "getSignatureStatuses", [signature]))["value"]
             if status is not None and status["confirmationStatus"] == "finalized":
@@ -100,7 +106,7 @@ async def test_a_second_one_on_the_same_state_directory_is_refused(tmp_path: Pat
         second = await asyncio.create_subprocess_exec(
             *COMMAND, "--state-dir", str(tmp_path), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
         )
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             _, errors = await second.communicate()
         assert second.returncode == 1
         assert b"Traceback" not in errors
@@ -115,7 +121,7 @@ async def test_it_ends_with_the_process_that_it_belongs_to() -> None:
     process, _ = await start("--nodes", "1", "--parent-pid", str(parent.pid))
     try:
         os.kill(parent.pid, signal.SIGKILL)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             assert await process.wait() == 0
     finally:
         if process.returncode is None:

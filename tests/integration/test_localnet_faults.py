@@ -308,7 +308,7 @@ async def test_open_websockets_fall_silent_or_end_with_the_node(net: Net) -> Non
         assert (await socket.receive_json())["params"]["result"]["slot"] == net.bank.slot
         await net.fault(kind="down", nodes=[0])
         net.bank.tick()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert (await socket.receive()).type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSE)
 
 
@@ -348,7 +348,7 @@ async def test_a_halt_stops_blocks_until_it_is_removed() -> None:
         assert net.bank.slot == slot
         async with session.delete(f"{cluster.gateway_url}/localnet/faults/{halt['id']}") as response:
             assert response.status == 200
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while net.bank.slot < slot + 3:
                 await asyncio.sleep(0.01)
 

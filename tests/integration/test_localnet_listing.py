@@ -202,7 +202,7 @@ async def test_kill_9_while_a_token_is_listed_leaves_all_of_it_or_nothing(state:
     mints = [str(Keypair.from_seed(bytes([n]) * 32).pubkey()) for n in range(20, 23)]
     for number, delay_s in enumerate((0.0, 0.02, 0.2)):
         process = await _start(state, mints[: number + 1])
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while mints[number] not in (state / "market" / "market.json").read_text():
                 await asyncio.sleep(0.001)
         await asyncio.sleep(delay_s)

@@ -104,7 +104,7 @@ async def test_an_execution_whose_answer_is_lost_has_landed(apis: Apis) -> None:
             await answer.read()
 
     asked = asyncio.create_task(execute())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not asked.done():
             await asyncio.sleep(0.01)
             apis.cluster.bank.tick()

@@ -15,7 +15,7 @@ import pytest
 
 SAMPLE = Path(__file__).parents[2] / "crds" / "samples" / "first-bot.yaml"
 FAKE = Path(__file__).with_name("fake_engine.py")
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 
 
 def eventually(check: Callable[[], Any], why: str = "") -> Any:

@@ -31,7 +31,7 @@ async def localnet_process(*options: str) -> AsyncIterator[dict[str, Any]]:
     process = await asyncio.create_subprocess_exec(*command, *options, stdout=asyncio.subprocess.PIPE)
     try:
         assert process.stdout is not None
-        line = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
+        line = json.loads(await asyncio.wait_for(process.stdout.readline(), 120))
         async with aiohttp.ClientSession() as session, session.get(f"{line['swap']}/localnet/info") as answer:
             yield {**line, "info": await answer.json()}
     finally:
