@@ -31,7 +31,7 @@ class Breaker:
     Reads no clock: every method is told the time, monotonic seconds.
     """
 
-    __slots__ = ("_failures", "_good_trials", "_on_change", "_settings", "_state", "_trials", "_until_s")
+    __slots__ = ("_failures", "_good_trials", "_on_change", "_settings", "_state", "_trials", "_until_s", "closed")
 
     def __init__(
         self, settings: BreakerSettings, *, on_change: Callable[[BreakerState, BreakerState], None] | None = None
@@ -39,6 +39,8 @@ class Breaker:
         self._settings = settings
         self._on_change = on_change
         self._state = BreakerState.CLOSED
+        self.closed = True
+        """Whether it lets everything through, by itself: what every call asks first."""
         self._failures = 0
         self._until_s = 0.0
         self._trials = 0
@@ -57,13 +59,13 @@ class Breaker:
 
     def allows(self, now_s: float) -> bool:
         """Return whether a request may start now."""
-        if self._state is BreakerState.CLOSED:
+        if self.closed:
             return True
         return self.state(now_s) is BreakerState.HALF_OPEN and self._trials < self._settings.half_open_probes
 
     def start(self, now_s: float) -> bool:
         """Note that a request starts; returns whether it is a trial, which `end_trial` must be told the end of."""
-        if self._state is BreakerState.CLOSED or self.state(now_s) is not BreakerState.HALF_OPEN:
+        if self.closed or self.state(now_s) is not BreakerState.HALF_OPEN:
             return False
         self._trials += 1
         return True
@@ -74,7 +76,7 @@ class Breaker:
 
     def succeeded(self, *, trial: bool) -> None:
         """Note a good answer. While half open only trials count: others may have started long before."""
-        if self._state is BreakerState.CLOSED:
+        if self.closed:
             self._failures = 0
         elif trial and self._state is BreakerState.HALF_OPEN:
             self._good_trials += 1
@@ -103,6 +105,7 @@ class Breaker:
 
     def _move(self, to: BreakerState) -> None:
         before, self._state = self._state, to
+        self.closed = to is BreakerState.CLOSED
         assert (before, to) in _LEGAL
         self._failures = 0
         self._good_trials = 0

@@ -94,8 +94,8 @@ def sequence(value: Any) -> list[Any]:
 
 def context(value: Any) -> tuple[Slot, Any]:
     """Return slot and value of an answer with context."""
-    outer = mapping(value)
-    return integer(mapping(outer["context"])["slot"]), outer["value"]
+    slot = mapping(mapping(value)["context"])["slot"]
+    return integer(slot), value["value"]
 
 
 def blockhash(value: Any) -> Blockhash:

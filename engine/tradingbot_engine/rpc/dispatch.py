@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
-from functools import partial
 
 from tradingbot_engine.rpc.budget import FLOOR_S, Budget
 from tradingbot_engine.rpc.endpoint import Endpoint
@@ -94,29 +93,25 @@ class Dispatch:
         if provider is not None:
             only = self.by_name.get(provider)
             chosen = () if only is None else (only,)
-        usable = [
-            e
-            for e in chosen
-            if (e.usable(now_s) or (insist and not e.resting(now_s))) and not (exclude and e.name in exclude)
-        ]
-        if len(usable) > 1:
-            usable.sort(key=partial(self._place, now_s))
-            if insist:
-                usable.sort(key=lambda e: not e.breaker.allows(now_s))  # open breakers come last
+        places: list[tuple[bool, bool, int, float, int, Endpoint]] = []
+        for e in chosen:  # on the path of every call, so written out instead of asked for
+            if e.disabled or e.cool_until_s > now_s or (exclude and e.name in exclude):
+                continue
+            if not (insist or e.breaker.closed or e.breaker.allows(now_s)):
+                continue
+            health = e.health
+            ill = (
+                health.stalled
+                or health.complaint != ""
+                or (health.lag > self._max_lag and now_s - health.slot_at_s <= self._fresh_s)
+            )
+            cost = e.score.idle_cost * (1 + e.permits.in_use)
+            places.append((ill, e.suspect_until_s > now_s, e.priority, cost, e.place, e))
+        places.sort()  # no two have one place, so endpoints themselves are never compared
+        usable = [place[5] for place in places]
+        if insist:
+            usable.sort(key=lambda e: not e.breaker.allows(now_s))  # open breakers come last
         return usable
-
-    def _place(self, now_s: float, endpoint: Endpoint) -> tuple[bool, bool, int, float, int]:
-        """Return an endpoint's place in the order; on the path of every call, so written out instead of asked for."""
-        health = endpoint.health
-        return (
-            health.stalled
-            or health.complaint != ""
-            or (health.lag > self._max_lag and now_s - health.slot_at_s <= self._fresh_s),
-            endpoint.suspect_until_s > now_s,
-            endpoint.priority,
-            endpoint.score.cost(endpoint.permits.in_use),
-            endpoint.place,
-        )
 
     def least_bad(self, now_s: float, exclude: Collection[str] = ()) -> tuple[Endpoint, str]:
         """Return an endpoint in any case, and what speaks against it."""
@@ -218,21 +213,25 @@ class Dispatch:
         """Take a permit, a token and if need be a trial from the best of `todo` that has them, or of its equals."""
         if not self.permits.free:
             return None
-        best: tuple[bool, bool] | None = None
-        for endpoint in todo:
-            if endpoint.ready(now_s):
-                if best is not None and self.rank(endpoint, now_s)[:2] > best:
-                    return None  # what is busy will be free again sooner than what is ill is well
-                break
-            if best is None:
-                best = self.rank(endpoint, now_s)[:2]
-        else:
-            return None
-        endpoint.bucket.take(now_s)
+        endpoint = todo[0]
+        if not endpoint.permits.free or not endpoint.bucket.take(now_s):
+            best = self.rank(endpoint, now_s)[:2]
+            for endpoint in todo[1:]:
+                if endpoint.ready(now_s):
+                    break
+            else:
+                return None
+            if self.rank(endpoint, now_s)[:2] > best:
+                return None  # what is busy will be free again sooner than what is ill is well
+            endpoint.bucket.take(now_s)
         endpoint.permits.take()
         self.permits.take()
         errand.todo.remove(endpoint)
-        return Lease(endpoint, now_s, endpoint.breaker.start(now_s), self.trouble(endpoint, now_s))
+        health = endpoint.health
+        quiet = not health.lag and not health.complaint and not health.stalled and endpoint.suspect_until_s <= now_s
+        degraded = "" if quiet else self.trouble(endpoint, now_s)
+        trial = not endpoint.breaker.closed and endpoint.breaker.start(now_s)
+        return Lease(endpoint, now_s, trial, degraded)
 
     def settle(self, lease: Lease, outcome: Result | Verdict, now_s: float, errand: Errand) -> None:
         """Take a lease back and remember what came of it, for the endpoint and for the errand."""

@@ -59,7 +59,7 @@ class Endpoint:
 
     def usable(self, now_s: float) -> bool:
         """Return whether it may be asked at all."""
-        return not self.disabled and self.cool_until_s <= now_s and self.breaker.allows(now_s)
+        return not self.disabled and self.cool_until_s <= now_s and (self.breaker.closed or self.breaker.allows(now_s))
 
     def ready(self, now_s: float) -> bool:
         """Return whether its concurrency and its rate allow a request now."""

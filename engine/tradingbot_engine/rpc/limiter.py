@@ -39,8 +39,9 @@ class TokenBucket:
         self._tokens = min(self._burst, self._tokens + tokens)
 
     def _refill(self, now_s: float) -> None:
-        if now_s > self._at_s and self._tokens < self._burst:
-            # A wait computed from these tokens must be enough once it is over, whatever the last bit of the sum says.
-            self._tokens = min(self._burst, self._tokens + (now_s - self._at_s) * self._per_second + 1e-9)
         if now_s > self._at_s:
+            if self._tokens < self._burst:
+                # A wait computed from these tokens must be enough once it is over, whatever the sum's last bit says.
+                tokens = self._tokens + (now_s - self._at_s) * self._per_second + 1e-9
+                self._tokens = tokens if tokens < self._burst else self._burst
             self._at_s = now_s

@@ -19,25 +19,25 @@ EVERY = 32
 
 @dataclass(slots=True)
 class Score:
-    """One endpoint's moving averages; lower `cost` is better."""
+    """One endpoint's moving averages; lower `idle_cost` is better."""
 
     latency_ms: float = 0.0
     """0 until it has answered."""
     failing: float = 0.0
     """Share of requests that were its fault, 0 to 1."""
+    idle_cost: float = 0.0
+    """What asking it costs while nothing is under way: its latency, dearer if it fails."""
 
     def answered(self, latency_ms: float) -> None:
         """Note an answer."""
         self.latency_ms += (latency_ms - self.latency_ms) * (WEIGHT if self.latency_ms else 1.0)
         self.failing -= self.failing * WEIGHT
+        self.idle_cost = self.latency_ms * (1.0 + FAILURE_COST * self.failing)
 
     def failed(self) -> None:
         """Note a fault."""
         self.failing += (1.0 - self.failing) * WEIGHT
-
-    def cost(self, in_flight: int) -> float:
-        """Return what asking it now costs, beside others: its latency, under its load, dearer if it fails."""
-        return self.latency_ms * (1 + in_flight) * (1.0 + FAILURE_COST * self.failing)
+        self.idle_cost = self.latency_ms * (1.0 + FAILURE_COST * self.failing)
 
 
 class Latencies:

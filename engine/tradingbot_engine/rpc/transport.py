@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -30,20 +29,25 @@ class MalformedAnswer(ValueError):
     """A decoder does not accept a result: the endpoint is to blame, another is asked."""
 
 
-@dataclass(slots=True, eq=False)
 class Question:
-    """A method with its parameters, as JSON; `decode` turns the raw result into what is wanted."""
+    """
+    A method with its parameters, as JSON.
 
-    method: str
-    params: bytes
-    decode: Callable[[Any], Any] | None = None
-    timeout_s: float | None = None
-    """Per request, instead of the pool's own."""
-    kind: Kind = OTHER
-    """What may be done with it."""
+    `decode` turns the raw result into what is wanted; `timeout_s` counts per request, instead of the pool's own; `kind`
+    is what may be done with it.
+    """
 
-    def __post_init__(self) -> None:
-        self.kind = KINDS.get(self.method, OTHER)
+    __slots__ = ("decode", "kind", "method", "params", "timeout_s")
+
+    def __init__(
+        self,
+        method: str,
+        params: bytes,
+        decode: Callable[[Any], Any] | None = None,
+        timeout_s: float | None = None,
+    ) -> None:
+        self.method, self.params, self.decode, self.timeout_s = method, params, decode, timeout_s
+        self.kind: Kind = KINDS.get(method, OTHER)
 
 
 class Transport:
@@ -86,51 +90,39 @@ class Transport:
             limit_s, timeout = max(left_s, SHORTEST_S), None
         request_id = next(self._ids)
         token = REQUEST.set(request_name(request_id))
-        try:
-            return await self._ask(endpoint, question, request_id, limit_s, timeout, began_s)
+        try:  # every line and error from here on carries the request's id
+            body = encode(question.method, question.params, request_id)
+            outcome: Result | Verdict | None = None
+            batcher = self.batchers.get(endpoint.name) if self.batchers and question.kind.batched else None
+            if batcher is not None and not batcher.refused:
+                outcome = await self._in_batch(batcher, request_id, body, endpoint.name, limit_s)
+            if outcome is None:
+                came = await post(
+                    self._session or self._open_session(),
+                    endpoint.url,
+                    body,
+                    provider=endpoint.name,
+                    timeout=timeout or aiohttp.ClientTimeout(total=limit_s),
+                    max_answer_bytes=self._max_bytes,
+                )
+                if type(came) is Post:
+                    outcome = read(
+                        parse(came.raw), came, provider=endpoint.name, request_id=request_id, now_ms=self._clock.now_ms
+                    )
+                else:
+                    assert isinstance(came, Verdict)
+                    outcome = came
+            if question.decode is not None and type(outcome) is Result:
+                try:
+                    outcome.value = question.decode(outcome.value)
+                except (MalformedAnswer, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+                    outcome = fault(endpoint.name, f"malformed answer to {question.method} ({type(error).__name__})")
+            if self._on_event is not None:
+                said = "ok" if isinstance(outcome, Result) else outcome.row.name
+                self._on_event(Requested(endpoint.name, question.method, said, self._clock.monotonic_s() - began_s))
+            return outcome
         finally:
             REQUEST.reset(token)
-
-    async def _ask(
-        self,
-        endpoint: Endpoint,
-        question: Question,
-        request_id: int,
-        limit_s: float,
-        timeout: aiohttp.ClientTimeout | None,
-        began_s: float,
-    ) -> Result | Verdict:
-        """Ask under the request's id, which every line and error from here on carries."""
-        body = encode(question.method, question.params, request_id)
-        outcome: Result | Verdict | None = None
-        batcher = self.batchers.get(endpoint.name) if self.batchers and question.kind.batched else None
-        if batcher is not None and not batcher.refused:
-            outcome = await self._in_batch(batcher, request_id, body, endpoint.name, limit_s)
-        if outcome is None:
-            came = await post(
-                self._open_session(),
-                endpoint.url,
-                body,
-                provider=endpoint.name,
-                timeout=timeout or aiohttp.ClientTimeout(total=limit_s),
-                max_answer_bytes=self._max_bytes,
-            )
-            if type(came) is Post:
-                outcome = read(
-                    parse(came.raw), came, provider=endpoint.name, request_id=request_id, now_ms=self._clock.now_ms
-                )
-            else:
-                assert isinstance(came, Verdict)
-                outcome = came
-        if question.decode is not None and type(outcome) is Result:
-            try:
-                outcome = Result(question.decode(outcome.value), outcome.context_slot)
-            except (MalformedAnswer, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-                outcome = fault(endpoint.name, f"malformed answer to {question.method} ({type(error).__name__})")
-        if self._on_event is not None:
-            said = "ok" if isinstance(outcome, Result) else outcome.row.name
-            self._on_event(Requested(endpoint.name, question.method, said, self._clock.monotonic_s() - began_s))
-        return outcome
 
     async def _in_batch(
         self, batcher: Batcher, request_id: int, body: bytes, name: str, limit_s: float

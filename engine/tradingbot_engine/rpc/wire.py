@@ -18,7 +18,7 @@ MAX_COUNT = 2**63 - 1
 _HEADERS = {"Content-Type": "application/json"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Result:
     """The answer's `result`, and the slot that it speaks of, if it says."""
 
@@ -26,7 +26,7 @@ class Result:
     context_slot: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Post:
     """What came back over HTTP."""
 
@@ -61,11 +61,17 @@ async def post(
     """Send a body and return what came back, whatever it is; raises nothing but cancellation."""
     try:
         # No redirect is followed: it would carry the request, and perhaps a key, to somebody who was not configured.
-        async with session.post(url, data=body, headers=_HEADERS, timeout=timeout, allow_redirects=False) as answer:
-            raw = await read_bounded(answer, max_answer_bytes)
-            if raw is not None:
-                return Post(answer.status, answer.headers, raw)
-            answer.close()  # the rest of it is not worth reading to keep the connection
+        answer = await session.post(url, data=body, headers=_HEADERS, timeout=timeout, allow_redirects=False)
+        if answer.content.is_eof():  # all of it came with its head, and the connection is free again
+            whole = answer.content.read_nowait()
+            if len(whole) <= max_answer_bytes:
+                return Post(answer.status, answer.headers, whole)
+        else:
+            async with answer:
+                raw = await read_bounded(answer, max_answer_bytes)
+                if raw is not None:
+                    return Post(answer.status, answer.headers, raw)
+                answer.close()  # the rest of it is not worth reading to keep the connection
     except TimeoutError:
         return _timeout(provider)
     except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:  # RuntimeError: the session was closed
@@ -84,6 +90,11 @@ def parse(raw: bytes) -> Any:
 
 def read(answered: Any, came: Post, *, provider: str, request_id: int, now_ms: Callable[[], int]) -> Result | Verdict:
     """Return what one answer to the request `request_id` means."""
+    if type(answered) is dict and came.status == 200 and "result" in answered and answered.get("error") is None:
+        if answered.get("id") != request_id:
+            return fault(provider, "the answer is to another question")
+        value = answered["result"]
+        return Result(value, _context_slot(value))
     if not isinstance(answered, dict):
         return classify(
             provider=provider, status=came.status, error=None, headers=came.headers, now_unix_s=now_ms() / 1000
@@ -97,10 +108,7 @@ def read(answered: Any, came: Post, *, provider: str, request_id: int, now_ms: C
         return classify(
             provider=provider, status=came.status, error=shaped, headers=came.headers, now_unix_s=now_ms() / 1000
         )
-    if answered.get("id") != request_id or "result" not in answered:
-        return fault(provider, "the answer is to another question")
-    value = answered["result"]
-    return Result(value, _context_slot(value))
+    return fault(provider, "the answer is to another question")
 
 
 async def read_bounded(answer: aiohttp.ClientResponse, limit: int) -> bytes | None:
@@ -131,7 +139,7 @@ def _context_slot(value: Any) -> int | None:
 
 def is_count(value: Any) -> TypeGuard[int]:
     """Return whether it is an integer in [0, 2^63), the most that a ledger can hold."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT
+    return type(value) is int and 0 <= value <= MAX_COUNT  # not isinstance: true is an int
 
 
 def fault(provider: str, message: str) -> Verdict:
