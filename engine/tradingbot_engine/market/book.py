@@ -37,6 +37,8 @@ WALL_TICK_MS = 1000
 UNREADABLE_PAUSE_S = 5.0
 MAX_JUMP_SLOTS = 1_000_000
 """About five days: a number further ahead is nonsense, and believing it would move event time for good."""
+MAX_AHEAD_SLOTS = 1000
+"""About seven minutes: no write or read is so far ahead of the newest slot told; believed, it would make all that follow late."""
 FIRST_REFILL_MS = 10 * BAR_MS
 """How far back the first refill reaches: over the time between the loading of old bars and the first live price."""
 
@@ -186,7 +188,7 @@ class PoolBook:
             return []
         try:
             write = vault_write(result, mint if vault is Vault.BASE else watched.pool.quote_mint)
-            self._plausible(write.slot)
+            self.believe(write.slot)
         except Malformed:
             # Whatever it was, this vault was written, and we do not know what is in it now.
             self._doubt(mint, watched, "Malformed")
@@ -214,6 +216,8 @@ class PoolBook:
             self._hole(seen.parent)
         elif seen.parent < last:
             self._fork(seen.slot, seen.parent)
+            # Nor will a read of a slot that was told and is no more ever be answered.
+            self.repairs = {m: None if at is None else min(at, seen.slot) for m, at in self.repairs.items()}
         events: list[MarketEvent] = list(self._clock(self.time.passed_ms(seen.slot, self._commitment)))
         for mint in self._fresh:
             # Subscribed before this slot was told: what the node told nothing about is at most as old as its parent.
@@ -230,6 +234,12 @@ class PoolBook:
                 self._doubt(mint, watched, "OneVaultTold")
                 self._want(mint, at_slot)
         return events
+
+    def believe(self, slot: Slot) -> None:
+        """Raise Malformed if something cannot be of `slot`, since the chain is far from there."""
+        self._plausible(slot)
+        if self._slot is not None and slot > self._slot + MAX_AHEAD_SLOTS:
+            raise Malformed("far ahead of the newest slot")
 
     def _plausible(self, slot: Slot) -> None:
         if self._last_slot and slot > self._last_slot + MAX_JUMP_SLOTS:

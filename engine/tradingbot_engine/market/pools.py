@@ -174,6 +174,7 @@ class PoolFeed:
         try:
             if base is None or quote is None:
                 raise Malformed("a vault is gone")
+            self._book.believe(slot)
             amounts = vault_amount(base, pool.mint), vault_amount(quote, pool.quote_mint)
         except Malformed as error:
             self._book.unreadable(pool.mint, str(error), self._clock.monotonic_s())

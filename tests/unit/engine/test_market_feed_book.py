@@ -3,6 +3,7 @@
 import base64
 import struct
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from solders.pubkey import Pubkey
@@ -14,6 +15,7 @@ from tradingbot_engine.market.book import SLOTS, PoolBook
 from tradingbot_engine.market.discovery import Pool
 from tradingbot_engine.market.event_time import EventTime
 from tradingbot_engine.market.layouts import TOKEN_PROGRAM_ID
+from tradingbot_engine.market.normalise import Malformed
 from tradingbot_engine.rpc.websocket import Acknowledged, Connected, Garbage, Heartbeat, Lost, Notification
 from tradingbot_engine.settings import EventTimeSettings
 
@@ -259,6 +261,28 @@ def test_an_unreadable_vault_is_read_again_after_a_while():
     stage.book.check(stage.now_s + 6)
     assert MINT in stage.book.repairs
     assert "a vault is gone" in stage.book.health(stage.now_s + 6).tokens[MINT].problem
+
+
+def test_a_write_far_ahead_of_the_chain_makes_nothing_after_it_late():
+    """One wrong number of one node must not silence a token's prices, and with them its stop loss, for hours."""
+    stage = Stage().sound()
+    assert not stage.tell(write("QUOTE", 50_000, 1))
+    repair, _ = stage.read(101, 1_000_000, 50_000_000)
+    assert repair.min_slot == 101, "a read of that slot would never be answered"
+    assert not stage.book.health(stage.now_s).stale
+    assert prices(stage.tell(slot(102), write("BASE", 102, 999_000), write("QUOTE", 102, 50_050_000)))
+    with pytest.raises(Malformed):
+        stage.book.believe(50_000)
+
+
+def test_a_slot_that_was_told_and_is_no_more_is_not_waited_for():
+    """The hole before it was none: a read at it would be refused until the chain is there."""
+    stage = Stage().sound()
+    stage.tell(slot(40_000), slot(102))
+    repair, _ = stage.read(102, 1_000_000, 50_000_000)
+    assert repair.min_slot is not None
+    assert repair.min_slot <= 102
+    assert not stage.book.health(stage.now_s).stale
 
 
 def test_a_slot_from_nowhere_does_not_move_the_clock():
