@@ -1,0 +1,84 @@
+"""
+The engine's own command line with a strategy that trades all the time, a wall clock that a test can set, and floods.
+
+What a test asks for while it runs it writes into files that the environment names; see `fault_stage`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from chaos.metronome import Metronome
+
+from tradingbot_engine import pipeline
+from tradingbot_engine.__main__ import main
+from tradingbot_engine.clock import SystemClock
+from tradingbot_engine.core.state import CoreState
+from tradingbot_engine.core.strategies import registry
+from tradingbot_engine.domain.effects import Effect, EmitSignal
+from tradingbot_engine.domain.events import Event
+from tradingbot_engine.domain.signals import Priority, Purpose, Signal
+
+PRIORITIES = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
+
+
+class Told:
+    """A number in a file, read again every 50 ms; 0 while there is none."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._value, self._read_s = path, 0.0, 0.0
+
+    def value(self) -> float:
+        now = time.monotonic()
+        if now - self._read_s >= 0.05:
+            self._read_s = now
+            try:
+                self._value = float(self._path.read_text() or 0)
+            except FileNotFoundError:
+                self._value = 0.0
+        return self._value
+
+
+def set_clock(path: Path) -> None:
+    """Let the wall clock run so many milliseconds ahead (negative: behind) as the file says."""
+    offset_ms = Told(path)
+    SystemClock.now_ms = lambda self: time.time_ns() // 1_000_000 + round(offset_ms.value())  # type: ignore[method-assign]
+
+
+def flood(path: Path) -> None:
+    """
+    Let every wish to enter come so many times as the file says, from as many other events.
+
+    They are wishes of the real strategies about the real market, in every urgency that an entry can have; exits stay as
+    they are, so that each one stands for a position.
+    """
+    times, numbers, plain = Told(path), itertools.count(), pipeline.decide
+
+    def copies(signal: Signal) -> Iterator[Effect]:
+        for _ in range(round(times.value())):
+            n = next(numbers)
+            yield EmitSignal(replace(signal, trigger_id=f"{signal.trigger_id}/{n}", priority=PRIORITIES[n % 3]))
+
+    def decide(state: CoreState, event: Event) -> list[Effect]:
+        effects = plain(state, event)
+        for effect in tuple(effects):
+            if isinstance(effect, EmitSignal) and effect.signal.purpose is Purpose.ENTRY:
+                effects += copies(effect.signal)
+        return effects
+
+    pipeline.decide = decide
+
+
+registry.STRATEGIES[Metronome.name] = Metronome  # type: ignore[index]
+
+if __name__ == "__main__":
+    if clock_file := os.environ.get("STAGE_CLOCK"):
+        set_clock(Path(clock_file))
+    if flood_file := os.environ.get("STAGE_FLOOD"):
+        flood(Path(flood_file))
+    main()
