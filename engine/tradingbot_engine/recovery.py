@@ -19,7 +19,7 @@ from tradingbot_engine import crashpoint
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.domain.units import Address, Signature, Slot
 from tradingbot_engine.errors import EngineError, LedgerBehindChain, LedgerInUse, PermanentError, TemporaryError
-from tradingbot_engine.execution.guards import seed_of_guard
+from tradingbot_engine.execution.guards import seed_of_guard, seed_of_reclaim
 from tradingbot_engine.execution.programs import SYSTEM
 from tradingbot_engine.ledger.port import BotRecord, Ledger, Ownership
 from tradingbot_engine.rpc.methods import Rpc
@@ -57,7 +57,7 @@ async def take_shards(ledger: Ledger, *, holder: str, clock: Clock) -> dict[int,
 
 async def compare_with_chain(ledger: Ledger, rpc: RpcPool, bot: BotRecord) -> int:
     """
-    Check that every marked transaction of the wallet since the last comparison is an attempt in the ledger.
+    Check that every marked transaction of the wallet since the last comparison is an attempt or a reclaim in the ledger.
 
     A memo is in the list of signatures; a guard is only in the transaction itself, so that those without a memo which the
     ledger does not know (deposits, a person's own trades) are read one by one.
@@ -149,10 +149,16 @@ async def _own_mark(rpc: RpcPool, signature: Signature, memo: str, wallet: Addre
 
 
 def _guard_mark(message: Mapping[str, Any], wallet: Address) -> str:
-    """Return the id of the intent whose guard a message (encoding json) makes, "" if it makes none."""
+    """
+    Return the id of the intent whose guard a message (encoding json) makes or empties, "" if it does neither.
+
+    Both are ours alone: the wallet is the base of the address. A guard that a newer copy of the ledger has emptied proves
+    nothing any more, so that copy must be found.
+    """
     for instruction in message["instructions"]:
         if message["accountKeys"][instruction["programIdIndex"]] == str(SYSTEM):
-            seed = seed_of_guard(based58.b58decode(instruction["data"].encode()), Pubkey.from_string(wallet)) or ""
+            data = based58.b58decode(instruction["data"].encode())
+            seed = seed_of_guard(data, Pubkey.from_string(wallet)) or seed_of_reclaim(data) or ""
             if _INTENT_ID.fullmatch(seed):
                 return seed
     return ""

@@ -97,6 +97,7 @@ async def test_a_guard_is_due_once_no_attempt_can_land_and_until_a_reclaim_names
     assert await ledger.open_reclaims() == [a_reclaim(order.id)]
     assert await ledger.reclaim_ended("reclaim-1", None, ownership=ownership)
     assert (await due(253), await ledger.open_reclaims()) == ([order.id], [])
+    assert await ledger.signatures_known(["reclaim-1", "unknown"]) == {"reclaim-1"}, "it may have landed"
     await ledger.guards_gone([order.id], ownership=ownership)
     assert await due(253) == []
 

@@ -13,12 +13,15 @@ from trade_rig import TradeRig, World, a_bot, a_world, an_intent
 from tradingbot_engine.audit.audit import run_audit
 from tradingbot_engine.clock import SystemClock
 from tradingbot_engine.domain.intents import IntentState, OrderIntent
+from tradingbot_engine.errors import LedgerBehindChain
 from tradingbot_engine.execution.programs import guard_account
 from tradingbot_engine.execution.reclaim import BATCH, Reclaimer
 from tradingbot_engine.execution.signer import KeyFileSigner
+from tradingbot_engine.ledger.factory import open_ledger
 from tradingbot_engine.ledger.invariants import violations
 from tradingbot_engine.recovery import compare_with_chain
 from tradingbot_engine.rpc.methods import Rpc
+from tradingbot_engine.settings import LedgerSettings
 
 S = IntentState
 RENT = 890_880
@@ -121,6 +124,29 @@ async def test_rent_comes_back_only_when_no_attempt_can_land_and_is_no_deposit(w
         assert (document["verdict"], document["upkeep"], document["foreign"], document["filled"]) == ("proven", 1, 0, 1)
         assert await violations(rig.ledger) == []
         assert await compare_with_chain(rig.ledger, rig.pool, await rig.ledger.bot()) >= 0
+
+
+async def test_a_copy_from_before_a_reclaim_is_noticed_by_it(world: World, tmp_path: Path) -> None:
+    """To it the emptied guard would say that nothing was executed: the absence proves nothing any more."""
+    async with a_bot(world, tmp_path, mark="Guard") as rig:
+        intent = an_intent("copy")
+        assert (await rig.trade(intent)).state is S.DONE
+        await past(rig, intent)
+        path = tmp_path / "old" / "ledger.db"
+        path.parent.mkdir()
+        with sqlite3.connect(rig.settings.ledger.sqlite_path) as books, sqlite3.connect(path) as old:
+            books.backup(old)
+        copy = open_ledger(LedgerSettings(sqlite_path=path), holder="a" * 32, clock=SystemClock(), paper=False)
+        await copy.open()
+        try:
+            assert await compare_with_chain(copy, rig.pool, await copy.bot()) >= 0
+            await reclaimer(rig).step()
+            await until_ended(rig, reclaimer(rig))
+            assert await compare_with_chain(rig.ledger, rig.pool, await rig.ledger.bot()) >= 0
+            with pytest.raises(LedgerBehindChain, match=intent.id):
+                await compare_with_chain(copy, rig.pool, await copy.bot())
+        finally:
+            await copy.close()
 
 
 async def test_guards_go_in_batches_and_a_few_wait_for_company(world: World, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ ACCOUNT_IN_USE = 0
 """`SystemError::AccountAlreadyInUse`."""
 RENT_GOOD_S = 3600.0
 """The cluster may vote on rent: what a node said is asked again after this."""
-_CREATE_WITH_SEED = 3
+_CREATE_WITH_SEED, _TRANSFER_WITH_SEED = 3, 11
 
 
 def carries_guard(attempt: Attempt) -> bool:
@@ -57,6 +57,16 @@ def seed_of_guard(data: bytes, base: Pubkey) -> str | None:
     if len(data) != 44 + length + 48 or data[-32:] != bytes(SYSTEM):
         return None
     return data[44 : 44 + length].decode("utf-8", "replace")
+
+
+def seed_of_reclaim(data: bytes) -> str | None:
+    """Return the seed of a `transferWithSeed` out of an account of the System program; None if it is anything else."""
+    if len(data) < 20 or int.from_bytes(data[:4], "little") != _TRANSFER_WITH_SEED:
+        return None
+    length = int.from_bytes(data[12:20], "little")
+    if len(data) != 20 + length + 32 or data[-32:] != bytes(SYSTEM):
+        return None
+    return data[20 : 20 + length].decode("utf-8", "replace")
 
 
 def refused_by_guard(error: Any) -> bool:

@@ -396,4 +396,4 @@ class Ledger(Protocol):
         """Return final and provisional fills, newest first."""
 
     async def signatures_known(self, signatures: Sequence[str]) -> set[str]:
-        """Return those of the signatures that are an attempt's in this ledger."""
+        """Return those of the signatures that are an attempt's or a reclaim's in this ledger."""

@@ -124,8 +124,11 @@ def signatures_known(signatures: Sequence[str]) -> Program[set[str]]:
     known: set[str] = set()
     for start in range(0, len(signatures), _PAGE):
         page = signatures[start : start + _PAGE]
+        asked = placeholders(len(page))
         rows = yield from execute(
-            f"SELECT signature FROM attempts WHERE signature IN ({placeholders(len(page))})", *page
+            f"SELECT signature FROM attempts WHERE signature IN ({asked}) "
+            f"UNION ALL SELECT signature FROM reclaims WHERE signature IN ({asked})",
+            *page,
         )
         known.update(row[0] for row in rows)
     return known
