@@ -177,7 +177,13 @@ class World:
         settings = {
             "bot": {"name": "chaos", "mode": "Live", "cluster": "localnet", "cluster_id": "chaos"},
             "wallet": {"address": str(self.wallet.pubkey()), "key_file": str(self.directory / "wallet.json")},
-            "rpc": {"endpoints": endpoints, "request_timeout_s": 0.6},
+            "rpc": {
+                "endpoints": endpoints,
+                "request_timeout_s": 0.6,
+                # Slots are sixteen times as fast as the network's, and so is everything that waits for a node.
+                "health": {"interval_s": 2, "jitter_s": 0.3, "probe_timeout_s": 0.6, "probes_per_second": 20},
+                "breaker": {"cooldown_s": 4},
+            },
             "market": {
                 "quote": "SOL",
                 "tokens": [{"mint": m} for m in TRADED[: s.tokens]],
