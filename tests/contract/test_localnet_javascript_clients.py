@@ -15,6 +15,8 @@ from tradingbot_engine.localnet.cluster import Cluster
 
 HERE = Path(__file__).parent / "javascript"
 SUITES = ("web3js.mjs", "kit.mjs")
+SLOT_MS = 250
+"""web3.js signs with a blockhash that it keeps for 30 s, which must be fewer than the 150 slots for which it is valid."""
 
 pytestmark = pytest.mark.javascript
 
@@ -55,7 +57,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("suite", SUITES)
 async def test_an_unmodified_javascript_client_works(installed: Path, suite: str) -> None:
     """Airdrop, confirm, tokens, wrapped SOL, lookup tables, parsed reads, paging, batches, subscriptions, errors."""
-    async with Cluster(nodes=1, slot_ms=40) as cluster:
+    async with Cluster(nodes=1, slot_ms=SLOT_MS) as cluster:
         node = cluster.nodes[0]
         environment = {**os.environ, "LOCALNET_URL": node.http_url, "LOCALNET_WEBSOCKET": node.websocket_url}
         process = await asyncio.create_subprocess_exec(
