@@ -12,6 +12,9 @@ from tradingbot_engine.rpc.wire import Post, Result, fault, parse, read
 
 Outcome = Result | Verdict
 
+REFUSING = frozenset({200, 400, 401, 403, 405, 413, 422, 501})
+"""Statuses with which batches as such are refused: plans that hold none answer 403. If it is the key, one call alone shows it."""
+
 
 @dataclass(slots=True)
 class _Batch:
@@ -92,7 +95,7 @@ class Batcher:
     def _hand_out(self, members: dict[int, tuple[bytes, asyncio.Future[Outcome | None]]], came: Post) -> None:
         answered = parse(came.raw)
         if not isinstance(answered, list):
-            if came.status in (200, 400, 405, 413, 422, 501) and _is_refusal(answered):
+            if came.status in REFUSING and _is_refusal(answered):
                 self.refused = True
                 for _, answer in members.values():
                     _tell(answer, None)

@@ -89,6 +89,7 @@ async def test_small_reads_of_one_moment_travel_together_where_the_endpoint_allo
     ("body", "status"),
     [
         (b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"no batches"}}', 200),
+        (b'{"jsonrpc":"2.0","id":null,"error":{"code":-32403,"message":"only for paid plans"}}', 403),
         (b"<html>413</html>", 413),
         (b"[]x", 400),
     ],
