@@ -14,6 +14,8 @@ from chaos.processes import TESTS, Process
 from chaos.world import START_S, World, WorldBroken
 
 METRONOME_PERCENT, REAL_PERCENT = 20, 10
+SMALL = 100
+"""Memories that are bounded by settings are full when the warm-up ends: what grows then, leaks."""
 REAL = (("momentum", "momentum_5m"), ("reversion", "mean_revert_1h"))
 TROUBLES: tuple[dict[str, Any], ...] = (
     {"kind": "latency", "latency_ms": 150, "jitter_ms": 150, "probability": 0.7},
@@ -30,14 +32,18 @@ class SoakWorld(World):
     """The world of the chaos runs with real strategies beside the metronome, and an engine whose metrics can be read."""
 
     async def write_config(self) -> None:
-        """Add the real strategies, ports and files to what the chaos runs trade with."""
+        """Change what the chaos runs trade with: real strategies too, a port for the metrics, the patience of the defaults."""
         await super().write_config()
         settings = json.loads(self.config.read_text())
         for lane in settings["strategies"]:
             lane["allocation_percent"] = METRONOME_PERCENT
         settings["strategies"] += [{"name": n, "type": t, "allocation_percent": REAL_PERCENT} for n, t in REAL]
         settings["bot"] |= {"name": "soak", "cluster_id": "soak"}
+        settings["rpc"].pop("request_timeout_s")
+        settings["execution"].pop("poll_interval_s")
         settings["execution"]["max_slippage_bps"] = 200
+        settings["idempotency"] = {"cache_size": SMALL}
+        settings["bus"] = {"remembered": SMALL}
         settings["admin"] = {"port": 0, "port_file": str(self.directory / "port")}
         self.config.write_text(json.dumps(settings, indent=1))
 
