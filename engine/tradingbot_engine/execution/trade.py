@@ -52,6 +52,12 @@ SLIPPAGE_EXCEEDED = "custom program error: 0x1771"
 HOPELESS_SLOTS = 400
 """So long after its blockhash no node forwards a transaction any more: resending stops, looking goes on."""
 
+FINAL_AFTER_SLOTS = 31
+"""So many slots above its own a confirmed block becomes final: a supermajority has locked out every other fork."""
+EAGER_SLOTS = (-1, 4)
+"""From one slot before that is due until four after it, looks come `EAGER` times as often: it ends the trade."""
+EAGER = 4
+
 _POINT_BEFORE = {E.CONFIRM: "confirmed:before", E.EXPIRE: "expired:before", E.FINALIZE: "done:before"}
 _POINT_AFTER = {
     E.SEND: "submitted:after",
@@ -233,9 +239,17 @@ class TradeDriver:
             _log.debug("unknown yet", intent=record.intent.id, error=str(error))
             moved = None
         if moved is None:
-            await self._clock.sleep(self._settings.poll_interval_s)
+            await self._clock.sleep(self._pause_s(record, course))
             return record
         return moved
+
+    def _pause_s(self, record: IntentRecord, course: _Course) -> float:
+        """Return how long to wait until the next look; hardly at all while finality is due, for which a drain may wait."""
+        if record.state is IntentState.CONFIRMED and record.confirmed_slot is not None:
+            overdue = course.seen_slot - record.confirmed_slot - FINAL_AFTER_SLOTS
+            if EAGER_SLOTS[0] <= overdue <= EAGER_SLOTS[1]:
+                return self._settings.poll_interval_s / EAGER
+        return self._settings.poll_interval_s
 
     def _should_send(self, record: IntentRecord, attempt: Attempt, course: _Course) -> bool:
         if record.state is IntentState.CONFIRMED or course.seen_slot > attempt.blockhash_slot + HOPELESS_SLOTS:

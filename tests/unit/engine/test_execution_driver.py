@@ -16,7 +16,7 @@ from tradingbot_engine.core import steps
 from tradingbot_engine.domain.intents import Attempt, IntentRecord, IntentState
 from tradingbot_engine.errors import LedgerUnavailable
 from tradingbot_engine.execution.port import SendRejected
-from tradingbot_engine.execution.trade import TradeDriver
+from tradingbot_engine.execution.trade import FINAL_AFTER_SLOTS, TradeDriver
 from tradingbot_engine.ledger.port import Ledger, Move, Ownership
 
 S = IntentState
@@ -256,3 +256,30 @@ async def test_an_exit_that_only_the_price_is_against_is_sent_all_the_same(stage
     last = await exit_with(stage, executor)
     assert (last.state, last.attempt) == (S.DONE, 1)
     assert executor.without
+
+
+# --- finality
+async def test_looks_come_often_only_around_the_slot_in_which_finality_is_due(stage: Stage) -> None:
+    """A drain may wait for it, and so may a loss that counts; but 30 slots long each look costs a request for nothing."""
+    record, ownership = await claimed(stage)
+    pauses: list[tuple[int, float]] = []
+    confirmed: list[IntentRecord] = []
+    sleep = stage.clock.sleep
+
+    async def noted(seconds: float) -> None:
+        if confirmed:
+            slot = confirmed[0].confirmed_slot
+            assert slot is not None
+            pauses.append((stage.chain.slot - slot, seconds))
+        await sleep(seconds)
+
+    stage.clock.sleep = noted  # type: ignore[method-assign]
+    stage.driver = driver_of(stage, on_step=lambda now: confirmed.append(now) if now.state is S.CONFIRMED else None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mutants.scripted_chain.FINAL_DEPTH", FINAL_AFTER_SLOTS + 8)  # a chain that is late
+        assert (await stage.drive(record, ownership)).state is S.DONE
+    by_slots = dict(pauses)
+    often = [above for above, seconds in by_slots.items() if seconds < stage.settings.poll_interval_s]
+    assert often == list(range(FINAL_AFTER_SLOTS - 1, FINAL_AFTER_SLOTS + 5))
+    assert {by_slots[above] for above in often} == {stage.settings.poll_interval_s / 4}
+    assert max(by_slots) > max(often), "finality was not late: the schedule proves nothing"
