@@ -33,6 +33,7 @@ def test_every_state_of_a_small_world_is_sound(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # nothing but arithmetic: a minute or two of a core that it has for itself
 @pytest.mark.parametrize("name", LARGE_WORLDS)
 def test_every_state_of_a_large_world_is_sound(name: str) -> None:
     """The same with nodes that stay on dead forks, hand-overs, and tasks that race under one epoch."""
