@@ -38,6 +38,7 @@ class Book:
         self.risk = risk
         self.positions: dict[IntentId, Position] = {}
         self._refreshing = asyncio.Lock()
+        self._asked = self._answered = 0
 
     def position(self, position_id: IntentId | None) -> Position | None:
         return self.positions.get(position_id) if position_id else None
@@ -46,9 +47,19 @@ class Book:
         return [p for p in self.positions.values() if p.mint == mint]
 
     async def refresh(self) -> None:
-        """Read positions again and tell what moved; one that is no longer there was closed."""
+        """
+        Read positions again and tell what moved; one that is no longer there was closed.
+
+        Those who wait for their turn share the next reading, since it begins after each of them asked.
+        """
+        self._asked += 1
+        mine = self._asked
         async with self._refreshing:  # two readers side by side could put an older reading over a newer one
+            if self._answered >= mine:
+                return
+            asked = self._asked
             await self._refresh()
+            self._answered = asked
 
     async def _refresh(self) -> None:
         rows = {p.id: p for p in await self._ledger.positions()}

@@ -111,7 +111,7 @@ async def drain_once(line: dict[str, Any], folder: Path, roots: Roots) -> Round:
         await all_sent(engine, view)
         told_s, told_ms = time.monotonic(), time.time() * 1000
         engine.send(signal.SIGTERM)
-        code = await asyncio.to_thread(engine.child.wait, 90)
+        code = await asyncio.wait_for(asyncio.to_thread(engine.child.wait), 90)
         gone_s = time.monotonic()
         if code != 0:
             raise RuntimeError(f"the engine ended with {code}: {engine.log.read_text()[-2000:]}")
