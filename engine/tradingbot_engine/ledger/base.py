@@ -18,6 +18,7 @@ from tradingbot_engine.ledger.port import (
     ClaimResult,
     FillRow,
     GuardDue,
+    Holding,
     Move,
     OutboxRow,
     Ownership,
@@ -106,6 +107,9 @@ class ProgramLedger(ABC):
 
     async def open_intents(self, shard: int | None = None) -> Sequence[IntentRecord]:
         return await self._read(lambda: reading.open_intents(shard))
+
+    async def holding(self, position_id: IntentId) -> Holding | None:
+        return await self._read(lambda: reading.holding(position_id))
 
     async def intent_counts(self) -> Mapping[IntentState, int]:
         return await self._read(reading.intent_counts)

@@ -1,5 +1,5 @@
 """
-What a position is, as a pure function of its intents, its transactions' fees and its fills.
+What a position is, as a pure function of its intents, its transactions' fees, its fills and its adjustments.
 
 Nothing is added up along the way: after every move the position is worked out anew, so that what was confirmed, forked away and
 finalized again gives exactly the numbers that a fresh reading would.
@@ -40,6 +40,17 @@ class IntentView:
 
 
 @dataclass(frozen=True, slots=True)
+class Adjustment:
+    """What a position holds more (less) than its own fills say, and what it was paid for that; or the sum of such. Always final."""
+
+    base_delta: BaseUnits = 0
+    quote_delta: QuoteUnits = 0
+
+
+NONE = Adjustment()
+
+
+@dataclass(frozen=True, slots=True)
 class PositionView:
     """The part of a position's row that follows from its intents; amounts as in `Position`."""
 
@@ -63,21 +74,22 @@ def cost_share(cost: QuoteUnits, part: BaseUnits, whole: BaseUnits) -> QuoteUnit
     return cost * min(part, whole) // whole if whole > 0 else 0
 
 
-def position_view(intents: Sequence[IntentView], *, quote_is_sol: bool) -> PositionView:
+def position_view(intents: Sequence[IntentView], *, quote_is_sol: bool, adjusted: Adjustment = NONE) -> PositionView:
     """
     Return what a position is.
 
     Args:
         intents: Its entry and all its exits.
         quote_is_sol: Fees are paid in SOL; where the quote is another currency they are no part of its results.
+        adjusted: The sum of its adjustments; they count as sales, of fewer tokens or of more.
     """
     entry = next(i for i in intents if i.purpose is Purpose.ENTRY)
     exits = [i for i in intents if i.purpose is Purpose.EXIT]
     bought, cost = (entry.base_delta, -entry.quote_delta) if entry.filled else (0, 0)
-    sold = -sum(i.base_delta for i in exits if i.filled)
-    proceeds = sum(i.quote_delta for i in exits if i.filled)
-    finally_sold = -sum(i.base_delta for i in exits if i.finalized)
-    final_proceeds = sum(i.quote_delta for i in exits if i.finalized)
+    sold = -sum(i.base_delta for i in exits if i.filled) - adjusted.base_delta
+    proceeds = sum(i.quote_delta for i in exits if i.filled) + adjusted.quote_delta
+    finally_sold = -sum(i.base_delta for i in exits if i.finalized) - adjusted.base_delta
+    final_proceeds = sum(i.quote_delta for i in exits if i.finalized) + adjusted.quote_delta
     fees = sum(i.fee_lamports for i in intents) if quote_is_sol else 0
 
     failed = [i for i in exits if i.state in (IntentState.FAILED, IntentState.ABANDONED)]

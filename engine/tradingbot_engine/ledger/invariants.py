@@ -14,7 +14,7 @@ from tradingbot_engine.domain.intents import IntentState
 from tradingbot_engine.domain.signals import Purpose
 from tradingbot_engine.domain.units import SOL_MINT, UnixMs
 from tradingbot_engine.ledger.base import ProgramLedger
-from tradingbot_engine.ledger.book import position_view
+from tradingbot_engine.ledger.book import NONE, Adjustment, position_view
 from tradingbot_engine.ledger.moving import INTENTS_OF_POSITION_SQL, intent_view
 from tradingbot_engine.ledger.port import Ledger
 from tradingbot_engine.ledger.program import Program, Row, execute, one
@@ -46,6 +46,7 @@ def _violations(forgotten_ms: UnixMs) -> Program[list[str]]:
         return found
     found += yield from _reserves(bot)
     found += yield from _positions(quote_is_sol=bot[3] == SOL_MINT)
+    found += yield from _adjustments()
     found += yield from _attempts()
     found += yield from _epochs()
     found += yield from _journal(forgotten_ms)
@@ -70,11 +71,23 @@ def _positions(*, quote_is_sol: bool) -> Program[list[str]]:
     of_position: defaultdict[str, list[Row]] = defaultdict(list)
     for row in (yield from execute(_ALL_INTENTS_SQL)):
         of_position[row[0]].append(row[1:])
+    adjusted = {
+        row[0]: Adjustment(int(row[1]), int(row[2]))
+        for row in (
+            yield from execute(
+                "SELECT position_id, sum(base_delta), sum(quote_delta) FROM adjustments GROUP BY position_id"
+            )
+        )
+    }
     sums: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
     for row in (yield from execute(_POSITIONS_SQL)):
         sums[row[12]][0] += row[7]
         sums[row[12]][1] += row[6]
-        view = position_view([intent_view(r) for r in of_position.pop(row[0], [])], quote_is_sol=quote_is_sol)
+        view = position_view(
+            [intent_view(r) for r in of_position.pop(row[0], [])],
+            quote_is_sol=quote_is_sol,
+            adjusted=adjusted.get(row[0], NONE),
+        )
         amounts = (view.bought, view.sold, view.cost, view.proceeds, view.realized, view.exposure)
         said = (
             str(view.state),
@@ -92,6 +105,25 @@ def _positions(*, quote_is_sol: bool) -> Program[list[str]]:
             found.append(f"strategy {strategy} has exposure {exposure}, realized {realized}: not its positions' sums")
     found += [f"strategy {name} has positions, but no row" for name, total in sums.items() if any(total)]
     return found
+
+
+def _adjustments() -> Program[list[str]]:
+    """What one position sold of another's is gone from that one; nobody holds tokens that a position of the mint oversold."""
+    rows = yield from execute(
+        "SELECT p.mint, sum(a.base_delta), sum(a.quote_delta) FROM adjustments a JOIN positions p ON p.id = a.position_id "
+        "WHERE a.kind = 'OVERSOLD' GROUP BY p.mint HAVING sum(a.base_delta) <> 0 OR sum(a.quote_delta) <> 0"
+    )
+    found = [f"what positions of {r[0]} sold of each other's leaves {r[1]} tokens and {r[2]} quote units" for r in rows]
+    rows = yield from execute(
+        "SELECT a.position_id FROM adjustments a JOIN positions p ON p.id = a.position_id "
+        "WHERE a.kind = 'SHORT' AND (a.base_delta >= 0 OR a.quote_delta <> 0 OR p.state <> 'CLOSED')"
+    )
+    found += [f"position {r[0]} lost its tokens, and is not closed with them lost for nothing" for r in rows]
+    rows = yield from execute(
+        "SELECT o.id, h.id FROM positions o JOIN positions h ON h.mint = o.mint JOIN intents e ON e.id = h.id "
+        "WHERE o.sold > o.bought AND o.state = 'CLOSED' AND h.state <> 'CLOSED' AND h.bought > h.sold AND e.state = 'DONE'"
+    )
+    return found + [f"position {r[0]} sold tokens of position {r[1]}, which still counts them" for r in rows]
 
 
 def _attempts() -> Program[list[str]]:

@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tradingbot_engine.core.intents import TERMINAL, IntentEvent, next_state
 from tradingbot_engine.core.risk.tiers import utc_day
 from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, IntentState
 from tradingbot_engine.domain.signals import Purpose
-from tradingbot_engine.domain.units import SOL_MINT
+from tradingbot_engine.domain.units import SOL_MINT, IntentId, QuoteUnits
 from tradingbot_engine.errors import LedgerCorrupt, PermanentError
-from tradingbot_engine.ledger.book import IntentView, position_view
+from tradingbot_engine.ledger.book import Adjustment, IntentView, position_view
 from tradingbot_engine.ledger.owning import fence, journal
 from tradingbot_engine.ledger.port import Move, Ownership
 from tradingbot_engine.ledger.program import Program, Row, execute, one
 from tradingbot_engine.ledger.reading import record_by_id
 from tradingbot_engine.ledger.rows import ATTEMPT_COLUMNS, FILL_COLUMNS, placeholders, values
+from tradingbot_engine.ledger.shortage import ADJUSTED_SQL, hand_over, write_off
 
 E = IntentEvent
 
@@ -47,6 +48,7 @@ INTENTS_OF_POSITION_SQL = (
     "coalesce(f.base_delta, 0), coalesce(f.quote_delta, 0), f.intent_id IS NOT NULL, coalesce(f.finalized, 0), i.reason, i.signal_at_ms, i.created_at_ms, i.updated_at_ms "
     "FROM intents i LEFT JOIN fills f ON f.intent_id = i.id WHERE i.position_id = $1"
 )
+NOTE_SQL = "UPDATE intents SET reason = $1 WHERE id = $2"
 POSITION_SQL = (
     "UPDATE positions SET state = $1, bought = $2, sold = $3, cost = $4, proceeds = $5, realized = $6, exposure = $7, "
     "exit_open = $8, exit_failures = $9, exit_slips = $10, exit_failed_at_ms = $11 WHERE id = $12"
@@ -104,6 +106,8 @@ def check_move(move: Move) -> IntentState:
         or failed.quote_delta
     ):
         raise PermanentError(f"{what}: a failure beside a fill is the current attempt's, and only paid its fee")
+    if move.short is not None and move.event is not E.ABANDON:
+        raise PermanentError(f"{what}: only who gives up finds tokens gone")
     if move.event is E.CONFIRM and move.confirmed_slot is None:
         raise PermanentError(f"{what}: must carry the slot")
     return after
@@ -143,7 +147,10 @@ def move(step: Move, *, ownership: Ownership) -> Program[IntentRecord | None]:
     if after in TERMINAL:
         yield from execute(OUTBOX_SQL, *_told(new, step))
     if step.event in (E.CONFIRM, E.FORK) or after in TERMINAL:
-        yield from _rebook(new, step)
+        note = yield from _rebook(new, step)
+        if note:
+            new = replace(new, reason=f"{new.reason}; {note}" if new.reason else note)
+            yield from execute(NOTE_SQL, new.reason, new.intent.id)
     return new
 
 
@@ -191,24 +198,48 @@ def _fill(new: IntentRecord, fill: Fill, *, landed: bool) -> Program[None]:
         yield from execute(LANDED_SQL, fill.slot, fill.lamport_delta, _fees(fill), fill.intent_id, fill.attempt)
 
 
-def _rebook(new: IntentRecord, step: Move) -> Program[None]:
-    """Work out the position anew, and hand what changed to its strategy and the bot."""
-    intent = new.intent
-    old = yield from one(
-        "SELECT p.realized, p.exposure, b.quote_mint FROM positions p, bots b WHERE p.id = $1", intent.position_id
-    )
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What a position adds to its strategy and the bot."""
+
+    strategy: str
+    realized: QuoteUnits
+    exposure: QuoteUnits
+
+
+def _restate(position_id: IntentId, *, quote_is_sol: bool) -> Program[_Change]:
+    """Work out a position anew."""
+    old = yield from one("SELECT realized, exposure, strategy FROM positions WHERE id = $1", position_id)
     if old is None:
-        raise LedgerCorrupt(f"intent {intent.id} has no position {intent.position_id}")
-    quote_is_sol = old[2] == SOL_MINT
-    rows = yield from execute(INTENTS_OF_POSITION_SQL, intent.position_id)
-    view = position_view([intent_view(row) for row in rows], quote_is_sol=quote_is_sol)
+        raise LedgerCorrupt(f"there is no position {position_id}, but an intent of it")
+    rows = yield from execute(INTENTS_OF_POSITION_SQL, position_id)
+    adjusted = yield from one(ADJUSTED_SQL, position_id)
+    assert adjusted is not None
+    sums = Adjustment(int(adjusted[0]), int(adjusted[1]))
+    view = position_view([intent_view(row) for row in rows], quote_is_sol=quote_is_sol, adjusted=sums)
     amounts = (view.bought, view.sold, view.cost, view.proceeds, view.realized, view.exposure)
     exits = (int(view.exit_open), view.exit_failures, view.exit_slips, view.exit_failed_at_ms)
-    yield from execute(POSITION_SQL, str(view.state), *amounts, *exits, intent.position_id)
-    realized, exposure = view.realized - old[0], view.exposure - old[1]
+    yield from execute(POSITION_SQL, str(view.state), *amounts, *exits, position_id)
+    return _Change(old[2], view.realized - old[0], view.exposure - old[1])
+
+
+def _rebook(new: IntentRecord, step: Move) -> Program[str]:
+    """Work out the position anew, and hand what changed to its strategy and the bot; return what a person should know."""
+    intent, note = new.intent, ""
+    bot = yield from one("SELECT quote_mint FROM bots")
+    quote_is_sol = bot is not None and bot[0] == SOL_MINT
     ended = new.state in TERMINAL
-    if not (ended or realized or exposure):
-        return
+    if step.short is not None:
+        yield from write_off(new, step.short)
+    changes = [(yield from _restate(intent.position_id, quote_is_sol=quote_is_sol))]
+    if ended:
+        touched, note = yield from hand_over(new)
+        for position_id in touched:
+            change = yield from _restate(position_id, quote_is_sol=quote_is_sol)
+            changes.append(change)
+    realized = sum(change.realized for change in changes)
+    if not (ended or any(change.realized or change.exposure for change in changes)):
+        return note
     fill = step.fill if ended else None
     refused = step.failed if ended else None
     lamports = (fill.lamport_delta if fill is not None else 0) + (refused.lamport_delta if refused is not None else 0)
@@ -217,7 +248,9 @@ def _rebook(new: IntentRecord, step: Move) -> Program[None]:
     failed_fee = _fees(failed) if failed is not None else 0
     freed = (intent.reserve_quote, intent.reserve_lamports) if ended else (0, 0)
     yield from execute(BOT_SQL, *freed, lamports, quote, realized, failed_fee, utc_day(step.at_ms), int(ended))
-    yield from execute(STRATEGY_SQL, exposure, realized, intent.strategy)
+    for change in changes:
+        yield from execute(STRATEGY_SQL, change.exposure, change.realized, change.strategy)
+    return note
 
 
 def intent_view(row: Row) -> IntentView:

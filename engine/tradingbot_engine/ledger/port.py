@@ -19,6 +19,7 @@ from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, Intent
 from tradingbot_engine.domain.portfolio import Position, RiskState
 from tradingbot_engine.domain.units import (
     Address,
+    BaseUnits,
     BlockHeight,
     Epoch,
     IntentId,
@@ -120,6 +121,29 @@ class ClaimResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Holding:
+    """
+    What an exit has to know of its position before an attempt is signed.
+
+    `entry_open`: a fork can still take the purchase back. `troubled`: an exit of it failed, was given up or sold only a part.
+    `newest_slot`: where its newest fill is; a balance of the wallet from before that says nothing.
+    """
+
+    held: BaseUnits
+    entry_open: bool
+    troubled: bool
+    newest_slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """At finalized `slot` the wallet's token account held `left` base units: not worth selling, or nothing."""
+
+    left: BaseUnits
+    slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
 class Move:
     """
     One step of one intent: from (`state`, `attempt`) by `event`.
@@ -141,6 +165,11 @@ class Move:
     """
     Only with a FINALIZE whose fill is an earlier attempt's (an on-chain guard showed that it had succeeded after all): the
     fee that the current attempt paid for being refused, if it landed; without it, it never landed and is EXPIRED.
+    """
+    short: Shortage | None = None
+    """
+    Only with the ABANDON of an exit: the position's tokens are gone, and it is closed with the rest as a loss; unless its
+    entry is not final, an attempt of the mint is alive, or a fill of the mint is newer than the reading.
     """
 
 
@@ -303,7 +332,9 @@ class Ledger(Protocol):
         Execute one row of the state table with everything that belongs to it in one transaction.
 
         Reserve given back at terminal states, position opened / updated / closed, strategy totals, wallet balance, failed
-        fees, outbox row. Returns the new record, or None if (state, attempt) was not what the row holds: read again.
+        fees, outbox row. What a position sold beyond what it bought goes to the other positions of its mint as soon as all of
+        it is final; the record's reason says so (`Oversold: …`). Returns the new record, or None if (state, attempt) was not
+        what the row holds: read again.
 
         Raises:
             PermanentError: The table has no such row, or the move lacks what its event must carry.
@@ -314,6 +345,9 @@ class Ledger(Protocol):
 
     async def open_intents(self, shard: int | None = None) -> Sequence[IntentRecord]:
         """Return the intents that are not terminal, oldest first, on the primary, in a statement of its own."""
+
+    async def holding(self, position_id: IntentId) -> Holding | None:
+        """Return what a position holds now, None if it is unknown."""
 
     async def intent_counts(self) -> Mapping[IntentState, int]:
         """Return how many intents stand in each state."""

@@ -12,7 +12,7 @@ from tradingbot_engine.domain.events import Bar
 from tradingbot_engine.domain.intents import IntentRecord, IntentState
 from tradingbot_engine.domain.portfolio import Position
 from tradingbot_engine.domain.units import IntentId, Mint, UnixMs
-from tradingbot_engine.ledger.port import FillRow, OutboxRow, TierChange
+from tradingbot_engine.ledger.port import FillRow, Holding, OutboxRow, TierChange
 from tradingbot_engine.ledger.program import Program, Row, execute, one
 from tradingbot_engine.ledger.rows import (
     ATTEMPT_COLUMNS,
@@ -71,6 +71,17 @@ def positions(shard: int | None, *, closed: bool) -> Program[Sequence[Position]]
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     rows = yield from execute(f"SELECT {POSITION_COLUMNS} FROM positions{where} ORDER BY opened_at_ms, id", *params)
     return [position_of(row) for row in rows]
+
+
+def holding(position_id: IntentId) -> Program[Holding | None]:
+    """See `Ledger.holding`."""
+    row = yield from one(
+        "SELECT p.bought - p.sold, e.state, p.exit_failures > 0 OR p.sold <> 0, "
+        "(SELECT coalesce(max(f.slot), 0) FROM fills f WHERE f.position_id = p.id) "
+        "FROM positions p JOIN intents e ON e.id = p.id WHERE p.id = $1",
+        position_id,
+    )
+    return None if row is None else Holding(row[0], row[1] in OPEN, bool(row[2]), row[3])
 
 
 def closed_since(since_ms: UnixMs) -> Program[Sequence[Position]]:

@@ -228,8 +228,31 @@ positions = _table(
         sqlite_where=text("state <> 'CLOSED'"),
         postgresql_where=text("state <> 'CLOSED'"),
     ),
+    Index(
+        "ix_positions_oversold",
+        "mint",
+        sqlite_where=text("sold > bought"),
+        postgresql_where=text("sold > bought"),
+    ),
 )
-"""One per entry intent; every number follows from the position's intents, attempts and fills (`ledger.book`)."""
+"""One per entry intent; every number follows from the position's intents, attempts, fills and adjustments (`ledger.book`)."""
+
+adjustments = _table(
+    "adjustments",
+    _serial("id"),
+    Column("position_id", Text, ForeignKey("positions.id"), nullable=False),
+    _text("kind"),
+    CheckConstraint("kind IN ('OVERSOLD', 'SHORT')", name="kind"),
+    _text("intent_id"),
+    *(_int(n) for n in ("base_delta", "quote_delta", "at_ms")),
+    Index("ix_adjustments_position", "position_id"),
+)
+"""
+What a position holds more or less than its own fills say, since all positions of a mint share one token account.
+
+OVERSOLD: what one sold beyond what it had bought was another's: tokens back to the one, for the money to the other; the rows
+of a mint add up to nothing. SHORT: tokens that were found gone, lost for nothing. `intent_id`: at whose end it was written.
+"""
 
 transitions = _table(
     "transitions",
