@@ -36,14 +36,17 @@ class Sign:
 SIGNS = (
     Sign("memory", "MiB", lambda s: s.resident_bytes / MIB, 5.0, 0.5),
     Sign("tasks", "tasks", lambda s: s.tasks - s.in_flight, 6, 0.1),
-    Sign("sockets", "sockets", lambda s: s.sockets, 6, 0.1),
-    Sign("descriptors", "descriptors", lambda s: s.open_fds, 6, 0.1),
+    Sign("sockets", "sockets", lambda s: s.sockets, 30, 0.1),
+    Sign("descriptors", "descriptors", lambda s: s.open_fds, 30, 0.1),
     Sign("threads", "threads", lambda s: s.threads, 3, 0.1),
     Sign("queued signals", "signals", lambda s: s.queued_signals, 20, 0.1),
     Sign("queued events", "events", lambda s: s.queued_events, 100, 0.1),
-    Sign("trades in flight", "trades", lambda s: s.in_flight, 20, 0.1),
+    Sign("trades in flight", "trades", lambda s: s.in_flight, 40, 0.1),
 )
-"""Trades in flight have their own line, so that tasks are judged without them."""
+"""
+Trades in flight have their own line, so that tasks are judged without them: what is left of these hardly moves. Sockets do,
+since connections to nodes are kept open for a while after a peak of requests.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,8 +51,8 @@ def test_an_engine_that_only_swings_does_not_grow() -> None:
     [
         ("memory", lambda s, _: replace(s, resident_bytes=s.resident_bytes + int(s.at_s) * 60_000)),
         ("tasks", lambda s, _: replace(s, tasks=s.tasks + int(s.at_s) // 10)),
-        ("sockets", lambda s, _: replace(s, sockets=s.sockets + int(s.at_s) // 10)),
-        ("descriptors", lambda s, _: replace(s, open_fds=s.open_fds + int(s.at_s) // 10)),
+        ("sockets", lambda s, _: replace(s, sockets=s.sockets + int(s.at_s) // 2)),
+        ("descriptors", lambda s, _: replace(s, open_fds=s.open_fds + int(s.at_s) // 2)),
         ("threads", lambda s, _: replace(s, threads=s.threads + int(s.at_s) // 30)),
         ("queued signals", lambda s, _: replace(s, queued_signals=s.queued_signals + int(s.at_s))),
         ("queued events", lambda s, _: replace(s, queued_events=s.queued_events + int(s.at_s))),
