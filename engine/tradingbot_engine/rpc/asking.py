@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from tradingbot_engine.clock import Clock
+from tradingbot_engine.rpc.alarms import Alarms
 from tradingbot_engine.rpc.chain import ChainCheck
 from tradingbot_engine.rpc.dispatch import Dispatch
 from tradingbot_engine.rpc.errand import Errand, Lease, Pause, RpcAnswer, Wait
@@ -38,11 +39,13 @@ class Asker:
         self._latencies: dict[str, Latencies] = {}
         self._longest_hedge_s = min(settings.hedging.delay_ms / 1000, settings.request_timeout_s / 2)
         self._deadline_s = max(settings.call_deadline_s, settings.request_timeout_s)
+        self._alarms = Alarms()
         self._timer: asyncio.TimerHandle | None = None
         self._unheard: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
         """End what nobody waits for any more."""
+        self._alarms.close()
         if self._timer is not None:
             self._timer.cancel()
         unheard = list(self._unheard)
@@ -64,11 +67,15 @@ class Asker:
         todo = dispatch.candidates(now, provider=provider, exclude=exclude, insist=insist)
         until_s = deadline_s if deadline_s is not None else now + max(self._deadline_s, question.timeout_s or 0.0)
         errand = Errand(todo, tuple(todo), until_s, pinned=provider is not None, insist=insist)
+        hedged = question.kind.hedged and not errand.pinned and self._hedging.enabled
         step = dispatch.begin(errand, now)
         try:
             while True:
                 if type(step) is Lease:
-                    lease, outcome = await self._send(errand, step, question)
+                    if hedged and errand.todo:
+                        lease, outcome = await self._race(errand, step, question)
+                    else:
+                        lease, outcome = await self._use(errand, step, question)
                     step = dispatch.advance(errand, lease, outcome, self._clock.monotonic_s())
                 elif type(step) is RpcAnswer:
                     return step
@@ -86,10 +93,8 @@ class Asker:
                 dispatch.abandon(errand, self._clock.monotonic_s())
                 self._arm()
 
-    async def _send(self, errand: Errand, lease: Lease, question: Question) -> tuple[Lease, Result | Verdict]:
-        """Use a lease, with hedges beside it where the method allows; return the outcome that counts, and whose it is."""
-        if not (errand.todo and not errand.pinned and question.kind.hedged and self._hedging.enabled):
-            return await self._use(errand, lease, question)
+    async def _race(self, errand: Errand, lease: Lease, question: Question) -> tuple[Lease, Result | Verdict]:
+        """Use a lease, with hedges beside it; return the outcome that counts, and whose it is."""
         extras: list[Lease] = []
 
         def another() -> Any:
@@ -110,14 +115,14 @@ class Asker:
             task.add_done_callback(self._unheard.discard)
 
         good = _is_answer if question.method == SEND else _is_final
-        race = Race(delay_s=self._hedge_delay_s(question.method), another=another, good=good)
+        race = Race(delay_s=self._hedge_delay_s(question.method), another=another, good=good, alarms=self._alarms)
         try:
             (used, outcome), silent = await race.run(
                 self._use(errand, lease, question),
                 let_run=None if self._hedging.abort_on_primary_success else let_run,
             )
         finally:
-            if not unheard:
+            if extras and not unheard:
                 for extra in extras:  # one that was cancelled before its first step has not given its lease back
                     self._dispatch.drop(extra, self._clock.monotonic_s())
                 self._arm()
@@ -127,8 +132,9 @@ class Asker:
 
     def _hedge_delay_s(self, method: str) -> float:
         seen = self._latencies.get(method)
-        p95_s = None if seen is None else seen.p95_s
-        return self._longest_hedge_s if p95_s is None else min(self._longest_hedge_s, max(SHORTEST_HEDGE_S, p95_s))
+        if seen is None or seen.p95_s is None:
+            return self._longest_hedge_s
+        return min(self._longest_hedge_s, max(SHORTEST_HEDGE_S, seen.p95_s))
 
     async def _use(self, errand: Errand, lease: Lease, question: Question) -> tuple[Lease, Result | Verdict]:
         """Send one request and give its lease back, whatever happens."""
@@ -136,7 +142,7 @@ class Asker:
         try:
             outcome: Result | Verdict | None = None
             left_s = errand.deadline_s - lease.began_s
-            if self._chain.needed(endpoint, question.method):
+            if not endpoint.on_our_chain and self._chain.needed(endpoint, question.method):
                 outcome = await self._chain.unfit(endpoint)
                 left_s = errand.deadline_s - self._clock.monotonic_s()
             if outcome is None:
@@ -149,7 +155,8 @@ class Asker:
             raise
         now = self._clock.monotonic_s()
         self._dispatch.settle(lease, outcome, now, errand)
-        self._arm()  # whoever waited for this permit may wait for a token from now on
+        if self._dispatch.queued:
+            self._arm()  # whoever waited for this permit may wait for a token from now on
         if type(outcome) is Result and question.kind.hedged:
             seen = self._latencies.get(question.method)
             if seen is None:

@@ -330,6 +330,8 @@ class Dispatch:
                 break
             errand = queue.popleft()
             todo = [e for e in errand.todo if e.usable(now_s) or (errand.insist and not e.resting(now_s))]
+            if errand.deadline_s - now_s < self._request_s:  # its own timer may be later than we are
+                todo = [e for e in todo if now_s + self._shortest(e) <= errand.deadline_s]
             errand.lease = self._grant(errand, todo, now_s) if todo else None
             if todo and errand.lease is None:
                 stay.append(errand)

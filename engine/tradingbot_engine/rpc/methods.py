@@ -7,7 +7,7 @@ Source: Solana's RPC reference (solana.com/docs/rpc/http).
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from functools import cache, partial
 from typing import Any, TypeVar
 
@@ -40,15 +40,15 @@ class Rpc:
         """Return the same calls, to `provider` alone."""
         return Rpc(self.pool, provider=provider, timeout_s=self._timeout_s)
 
-    async def _call(
+    def _call(
         self,
         method: str,
         params: Sequence[Any],
         decode: Callable[[Any], T],
         *,
         exclude: Collection[str] = (),
-    ) -> RpcAnswer[T]:
-        return await self.pool.call(
+    ) -> Coroutine[Any, Any, RpcAnswer[T]]:
+        return self.pool.call(
             method,
             params,
             decode=decode,

@@ -24,7 +24,7 @@ from tradingbot_engine.rpc.chain import GENESIS, ChainCheck
 from tradingbot_engine.rpc.dispatch import Dispatch
 from tradingbot_engine.rpc.endpoint import Choice, Endpoint, EndpointStatus
 from tradingbot_engine.rpc.errand import RpcAnswer
-from tradingbot_engine.rpc.errors import RpcUnavailable
+from tradingbot_engine.rpc.errors import RpcError, RpcUnavailable
 from tradingbot_engine.rpc.events import BreakerMoved, OnEvent, PoolStats
 from tradingbot_engine.rpc.flights import Flights
 from tradingbot_engine.rpc.limiter import TokenBucket
@@ -304,14 +304,25 @@ class RpcPool:
         """
         if self._closed:
             raise RpcUnavailable("the pool is closed")
-        question = Question(method, orjson.dumps(list(params)), decode, timeout_s)
+        question = Question(method, orjson.dumps(params if type(params) is list else list(params)), decode, timeout_s)
         alone = provider is not None or exclude or timeout_s is not None or deadline_s is not None or insist
         if alone or decode is None or not question.kind.shared or not self._settings.single_flight:
             return await self._asker.ask(question, provider, exclude, deadline_s, insist)
         # What is shared must be immutable, as decoded answers are, and decoded in the same way.
-        return await self._flights.join(
-            (method, question.params, decode), partial(self._asker.ask, question, None, (), None, False)
-        )
+        key, flights = (method, question.params, decode), self._flights
+        while not flights.begin(key):
+            answer = await flights.follow(key)
+            if answer is not None:
+                return answer
+        end: RpcAnswer[Any] | RpcError | None = None
+        try:
+            end = await self._asker.ask(question, None, (), None, False)
+            return end
+        except RpcError as error:
+            end = error
+            raise
+        finally:
+            flights.end(key, end)
 
     def _breaker_moved(self, name: str, before: BreakerState, after: BreakerState) -> None:
         self._watch.moved(self._dispatch.by_name[name], after)

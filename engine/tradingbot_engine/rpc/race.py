@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
+from tradingbot_engine.rpc.alarms import Alarms
+
 T = TypeVar("T")
 
 
@@ -18,13 +20,17 @@ class Race(Generic[T]):
     task; it is ended as `asyncio.timeout` ends what it holds: by a cancel that is taken back.
     """
 
-    __slots__ = ("_another", "_cancelling", "_delay_s", "_extras", "_good", "_loop", "_task", "_timer", "_winner")
+    __slots__ = ("_alarms", "_another", "_cancelling", "_delay_s", "_extras", "_good", "_task", "_winner")
 
     def __init__(
-        self, *, delay_s: float, another: Callable[[], Coroutine[Any, Any, T] | None], good: Callable[[T], bool]
+        self,
+        *,
+        delay_s: float,
+        another: Callable[[], Coroutine[Any, Any, T] | None],
+        good: Callable[[T], bool],
+        alarms: Alarms,
     ) -> None:
-        self._delay_s, self._another, self._good = delay_s, another, good
-        self._loop = asyncio.get_running_loop()
+        self._delay_s, self._another, self._good, self._alarms = delay_s, another, good, alarms
         self._extras: list[asyncio.Task[T]] = []
         self._winner: asyncio.Task[T] | None = None
         self._task: asyncio.Task[Any] | None = None
@@ -35,7 +41,7 @@ class Race(Generic[T]):
         self, first: Coroutine[Any, Any, T], *, let_run: Callable[[asyncio.Task[T]], None] | None = None
     ) -> tuple[T, bool]:
         """Return the outcome, and whether `first` was still silent when another one answered."""
-        self._timer = self._loop.call_later(self._delay_s, self._late)
+        self._alarms.set(self, self._delay_s)
         task = self._task = asyncio.current_task()
         assert task is not None
         self._cancelling = task.cancelling()
@@ -56,7 +62,7 @@ class Race(Generic[T]):
             await self._end_extras(None)
             raise
         finally:
-            self._timer.cancel()
+            self._alarms.unset(self)
         self._task = None
         if self._winner is not None:
             task.uncancel()  # it was to be ended, and ended by itself
@@ -72,21 +78,22 @@ class Race(Generic[T]):
         finally:
             await self._end_extras(keep)
 
-    def _late(self) -> None:
+    def ring(self) -> None:
+        """Start another one: `first`, and whoever was started since, is late."""
         coroutine = self._another()
         if coroutine is None:
             return
-        extra = self._loop.create_task(coroutine, name="rpc: hedge")
+        extra = asyncio.get_running_loop().create_task(coroutine, name="rpc: hedge")
         self._extras.append(extra)
         extra.add_done_callback(self._extra_is_done)
-        self._timer = self._loop.call_later(self._delay_s, self._late)
+        self._alarms.set(self, self._delay_s)
 
     def _extra_is_done(self, extra: asyncio.Task[T]) -> None:
         if self._task is None or self._winner is not None or extra.cancelled() or extra.exception() is not None:
             return
         if self._good(extra.result()):
             self._winner = extra
-            self._timer.cancel()
+            self._alarms.unset(self)
             self._task.cancel()
 
     async def _best_extra(self, outcome: T) -> T:

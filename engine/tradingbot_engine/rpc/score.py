@@ -43,12 +43,13 @@ class Score:
 class Latencies:
     """The latest latencies of one method, over all endpoints, in seconds."""
 
-    __slots__ = ("_kept", "_p95_s", "_seen")
+    __slots__ = ("_kept", "_seen", "p95_s")
 
     def __init__(self) -> None:
         self._kept: deque[float] = deque(maxlen=KEPT)
         self._seen = 0
-        self._p95_s: float | None = None
+        self.p95_s: float | None = None
+        """The 95th percentile; None while too few were seen."""
 
     def add(self, seconds: float) -> None:
         """Note one answer's latency."""
@@ -56,9 +57,4 @@ class Latencies:
         self._seen += 1
         if self._seen == WARM or self._seen % EVERY == 0:
             ordered = sorted(self._kept)
-            self._p95_s = ordered[min(len(ordered) - 1, len(ordered) * 95 // 100)]
-
-    @property
-    def p95_s(self) -> float | None:
-        """The 95th percentile; None while too few were seen."""
-        return self._p95_s
+            self.p95_s = ordered[min(len(ordered) - 1, len(ordered) * 95 // 100)]

@@ -10,6 +10,7 @@ import pytest
 from rpc_pools import hangs, nothing_left, pool_over, says
 from scripted_rpc import Complaint, ScriptedNode
 
+from tradingbot_engine.rpc.alarms import Alarms
 from tradingbot_engine.rpc.errors import (
     PreflightFailed,
 )
@@ -94,7 +95,7 @@ async def test_a_caller_that_gives_up_ends_both_requests() -> None:
 async def test_a_race_ends_what_it_began_in_every_order_of_ends() -> None:
     """Whoever ends first, good or bad, early or late, cancelled or not: the outcome is right and no task is left."""
     before = asyncio.all_tasks()
-    dice = random.Random(5)
+    dice, alarms = random.Random(5), Alarms()
 
     async def runner(seconds: float, good: bool) -> tuple[bool, float]:
         await asyncio.sleep(seconds)
@@ -108,6 +109,7 @@ async def test_a_race_ends_what_it_began_in_every_order_of_ends() -> None:
             delay_s=0.005,
             another=lambda: None if (extra := next(extras, None)) is None else runner(*extra),
             good=lambda outcome: outcome[0],
+            alarms=alarms,
         )
         task = asyncio.create_task(race.run(runner(times[0], goods[0])))
         if give_up:
