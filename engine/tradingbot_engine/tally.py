@@ -37,6 +37,7 @@ class Tally:
         self._metrics.signals.labels(signal.strategy, signal.purpose.value).inc()
 
     def refused(self, strategy: str, mint: Mint, reason: str, message: str) -> None:
+        reason = str(reason)  # status is keyed by it, and JSON takes no member of an enum for a key
         self.refusals[reason] += 1
         self.last_refusal[mint] = (reason, message)
         self._metrics.refused.labels(strategy, reason).inc()

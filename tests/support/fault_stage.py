@@ -53,7 +53,7 @@ def localnet(*options: str) -> Iterator[dict[str, Any]]:
         str(os.getpid()),
         *options,
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
     try:
         assert process.stdout is not None
         yield json.loads(process.stdout.readline())
@@ -87,6 +87,7 @@ class Stage:
                 stdout=log,
                 stderr=log,
                 env=os.environ | {"PYTHONPATH": path} | self.environment,
+                start_new_session=True,
             )
 
     async def stop(self, number: signal.Signals = signal.SIGTERM, *, seconds: float = 45) -> int:
@@ -120,7 +121,7 @@ class Stage:
         return round(await self.metric("tradingbot_signal_to_send_seconds_count"))
 
     async def until(
-        self, holds: Callable[[dict[str, Any]], Any], *, seconds: float = 60, every_s: float = 0.1
+        self, holds: Callable[[dict[str, Any]], Any], *, seconds: float = 100, every_s: float = 0.1
     ) -> dict[str, Any]:
         """Poll the status until `holds` says so; the last status is in the error if it never does."""
         last: Any = None
