@@ -20,10 +20,13 @@ from tradingbot_engine.nodes import NodeWatch
 from tradingbot_engine.outside import Outside
 from tradingbot_engine.pulse import Pulse
 from tradingbot_engine.quality import Quality
+from tradingbot_engine.recovery import compare_with_chain
 from tradingbot_engine.settings import EngineSettings
 from tradingbot_engine.tally import Tally
 from tradingbot_engine.upkeep import BarKeeper, Marker, OutboxTeller, WalletWatch
 from tradingbot_engine.warm import HistoryFiller
+
+COMPARE_S = 600.0
 
 Chores: TypeAlias = tuple[tuple[str, float, Callable[[], Awaitable[None]]], ...]
 """(name, every how many seconds, what)."""
@@ -76,8 +79,26 @@ def chores_of(parts: Parts) -> Chores:
     if parts.screens:
         chores += (("facts", 5.0, _facts(parts).learn),)
     if outside.signer is not None:
-        chores += (("wallet", 5.0, _wallet_watch(parts).compare), ("rent", 10.0, _reclaimer(parts).step))
+        chores += (
+            ("wallet", 5.0, _wallet_watch(parts).compare),
+            ("rent", 10.0, _reclaimer(parts).step),
+            ("chain", COMPARE_S, _comparing(outside)),
+        )
     return chores
+
+
+def _comparing(outside: Outside) -> Callable[[], Awaitable[None]]:
+    """
+    Return the work that compares ledger and chain also while nothing was wrong.
+
+    So the next start has little left to compare, however long this engine ran and however much dust the wallet was sent
+    meanwhile; and another ledger that trades the same wallet is found.
+    """
+
+    async def compare() -> None:
+        await compare_with_chain(outside.ledger, outside.rpc, await outside.ledger.bot())
+
+    return compare
 
 
 def _facts(parts: Parts) -> FactsReader:

@@ -5,17 +5,25 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from trade_rig import TradeRig, a_bot, a_world, an_intent
 
+from tradingbot_engine.chores import chores_of
 from tradingbot_engine.clock import SystemClock
 from tradingbot_engine.errors import LedgerBehindChain
+from tradingbot_engine.execution.signer import KeyFileSigner
 from tradingbot_engine.ledger.factory import open_ledger
 from tradingbot_engine.ledger.port import Ledger
 from tradingbot_engine.recovery import ChainUnread, compare_with_chain
 from tradingbot_engine.rpc.pool import RpcPool
 from tradingbot_engine.settings import LedgerSettings
+
+UNUSED = SimpleNamespace(
+    bot=None, flush=None, look=None, refresh=None, risk_limits=None, sale_value=None, take=None, values=None
+)
+"""Parts that the comparison does not touch."""
 
 
 @pytest.fixture
@@ -51,6 +59,36 @@ async def test_a_ledger_that_knows_everything_passes_and_remembers_how_far(rig, 
         await rig.finalize()
         assert await compare_with_chain(rig.ledger, rpc, await rig.ledger.bot()) <= 1
         assert (await rig.ledger.bot()).settled_slot > settled
+
+
+async def test_a_running_engine_compares_too_so_that_its_next_start_has_little_to_do(rig, tmp_path):
+    """After months the dust that anybody sent to the wallet would else be read before the first stop loss."""
+    async with pool(rig) as rpc:
+        outside = SimpleNamespace(
+            ledger=rig.ledger,
+            rpc=rpc,
+            signer=KeyFileSigner(rig.wallet),
+            clock=SystemClock(),
+            genesis_hash=(await rig.ledger.bot()).genesis_hash,
+            feed=None,
+            tokens=(),
+        )
+        others = ("book", "desk", "lifecycle", "bars", "owned", "emit", "tally", "guard", "nodes", "pulse")
+        parts = SimpleNamespace(outside=outside, settings=rig.settings, screens=False, **dict.fromkeys(others, UNUSED))
+        chores = {name: work for name, _, work in chores_of(parts)}
+        assert (await rig.drive(await rig.claim(an_intent("running")))).state == "DONE"
+        await rig.finalize()
+        await chores["chain"]()
+        settled = (await rig.ledger.bot()).settled_slot
+        assert settled >= rig.cluster.bank.slot - 40
+        copy = await old_copy(rig, tmp_path)
+        outside.ledger = copy
+        try:
+            await rig.finalize()
+            with pytest.raises(LedgerBehindChain):
+                await chores["chain"]()
+        finally:
+            await copy.close()
 
 
 @pytest.mark.parametrize("kind", ["none", "lag", "snapshot"])
