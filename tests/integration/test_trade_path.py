@@ -17,8 +17,7 @@ from trade_rig import BONK, TradeRig, World, a_bot, a_world, an_intent
 
 from tradingbot_engine.clock import SystemClock
 from tradingbot_engine.core import steps
-from tradingbot_engine.core.intents import IntentEvent
-from tradingbot_engine.core.proof import prove_expiry
+from tradingbot_engine.core.proof import Unproven, prove_expiry
 from tradingbot_engine.core.steps import case_of
 from tradingbot_engine.domain.intents import Attempt, IntentRecord, IntentState, OrderIntent
 from tradingbot_engine.domain.signals import Purpose, Side
@@ -450,7 +449,7 @@ async def sleep_beyond_the_status_cache(rig: TradeRig, record: IntentRecord) -> 
 async def test_after_a_long_sleep_a_trade_that_landed_is_found_although_a_node_has_a_hole_there(
     world: World, tmp_path: Path
 ) -> None:
-    """A node started from a snapshot answers null in good faith: later than 300 slots two providers must agree."""
+    """A node started from a snapshot answers null in good faith: its list of blocks is short, and the others know."""
     async with a_bot(world, tmp_path) as rig:
         record = await cut_off_after_sending(rig, an_intent("holes"))
         assert record.current is not None
@@ -462,7 +461,7 @@ async def test_after_a_long_sleep_a_trade_that_landed_is_found_although_a_node_h
             record.current.signature, case, provider="node0", context_slot=rig.cluster.bank.slot
         )
         assert lie is not None
-        assert prove_expiry(case, [lie]) is IntentEvent.EXPIRE  # alone it would have been believed
+        assert prove_expiry(case, [lie]) == Unproven("HistoryHasHoles")
         done = await rig.drive(record)
         assert (done.state, done.attempt) == (S.DONE, 1)
         world.heal()
