@@ -61,10 +61,11 @@ class Pulse:
     def _tell(self) -> None:
         """Let the reasons that people see say that something is wrong; they do not stop trading."""
         overall = self._monitor.overall
-        if overall.health is Health.HEALTHY:
-            self._lifecycle.clear("Degraded")
-        else:
-            self._lifecycle.tell("Degraded", f"{overall.health.word}: {overall.message}")
+        for health in (Health.DEGRADED, Health.UNHEALTHY):
+            if overall.health is health:
+                self._lifecycle.tell(health.word, overall.message)
+            else:
+                self._lifecycle.clear(health.word)
 
     def document(self) -> dict[str, Any]:
         """Return the health as status shows it."""
