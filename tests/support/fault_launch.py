@@ -22,7 +22,7 @@ from tradingbot_engine.core.state import CoreState
 from tradingbot_engine.core.strategies import registry
 from tradingbot_engine.domain.effects import Effect, EmitSignal
 from tradingbot_engine.domain.events import Event
-from tradingbot_engine.domain.signals import Priority, Purpose, Signal
+from tradingbot_engine.domain.signals import Priority, Purpose, Side, Signal
 
 PRIORITIES = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
 
@@ -52,22 +52,22 @@ def set_clock(path: Path) -> None:
 
 def flood(path: Path) -> None:
     """
-    Let every wish to enter come so many times as the file says, from as many other events.
+    Let every wish of a strategy bring about as many wishes to enter as the file says, as if from other events.
 
-    They are wishes of the real strategies about the real market, in every urgency that an entry can have; exits stay as
-    they are, so that each one stands for a position.
+    They come in every urgency that an entry can have; exits stay as they are, so that each one stands for a position.
     """
     times, numbers, plain = Told(path), itertools.count(), pipeline.decide
 
     def copies(signal: Signal) -> Iterator[Effect]:
         for _ in range(round(times.value())):
             n = next(numbers)
-            yield EmitSignal(replace(signal, trigger_id=f"{signal.trigger_id}/{n}", priority=PRIORITIES[n % 3]))
+            entry = replace(signal, side=Side.BUY, purpose=Purpose.ENTRY, position_id=None, reason="Flood")
+            yield EmitSignal(replace(entry, trigger_id=f"{signal.trigger_id}/{n}", priority=PRIORITIES[n % 3]))
 
     def decide(state: CoreState, event: Event) -> list[Effect]:
         effects = plain(state, event)
         for effect in tuple(effects):
-            if isinstance(effect, EmitSignal) and effect.signal.purpose is Purpose.ENTRY:
+            if isinstance(effect, EmitSignal):
                 effects += copies(effect.signal)
         return effects
 

@@ -181,9 +181,11 @@ class Stage:
             await self.stop()
         if self.rows(f"SELECT 1 FROM intents WHERE state IN {PENDING} LIMIT 1"):
             self.settings["strategies"] = [s | {"allocation_percent": 0.01} for s in self.settings["strategies"]]
+            self.settings["shutdown"] |= {"graceful": True, "trade_timeout_s": 30, "force_timeout_s": 60}
+            self.environment = {}
             await self.start()
             await self.until(lambda s: s["phase"] == "READY")
-            await self.stop()
+            await self.stop(seconds=70)
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tradingbot_engine", "audit", "--config", str(self.folder / "engine.json")),
             *("--rpc", self.line["nodes"][NODES]["http"], "--output", "json"),
