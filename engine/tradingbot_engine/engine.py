@@ -234,7 +234,7 @@ class Engine:
             if self._quit.is_set():
                 self._down.leave()
             left = await self._down.run()
-            self._open_left = len(wired.trades) if left is None else left
+            self._open_left = self._open_left if left is None else left
         else:
             self._lifecycle.enter(Phase.DRAINING)
             if self._lifecycle.fatal is None:
@@ -245,14 +245,14 @@ class Engine:
 
     def _way_down(self, wired: Wired) -> Drain:
         async def hand_over() -> int:
-            left = len(wired.trades)
+            self._open_left = len(wired.trades)  # until the ledger says how many there are, if it ever does
             await wired.trades.cancel()
             for task in self._tasks:  # upkeep writes under the shards' epochs: once they are free, that is refused
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            left = len(await wired.outside.ledger.open_intents())
+            self._open_left = len(await wired.outside.ledger.open_intents())
             await wired.release()
-            return left
+            return self._open_left
 
         shutdown = self._settings.shutdown
         return Drain(
