@@ -18,8 +18,10 @@ from tradingbot_engine.domain.intents import IntentRecord, IntentState
 from tradingbot_engine.domain.signals import Purpose
 from tradingbot_engine.domain.units import IntentId, UnixMs
 from tradingbot_engine.errors import FatalError, Fenced
+from tradingbot_engine.execution.sizing import SHORT
 from tradingbot_engine.execution.trade import TradeDriver
 from tradingbot_engine.ledger.port import Ownership
+from tradingbot_engine.ledger.shortage import OVERSOLD
 from tradingbot_engine.lifecycle import Lifecycle, Phase
 from tradingbot_engine.tally import Tally
 from tradingbot_engine.tracing import TRADE
@@ -169,5 +171,16 @@ class Trades:
         if last.state not in TERMINAL:
             return
         self._unresolved.discard(intent.id)
+        self._tell(last)
         await self._refresh_book()
         self._emit(SignalSettled(intent.strategy, intent.mint, intent.purpose, taken=last.state is IntentState.DONE))
+
+    def _tell(self, last: IntentRecord) -> None:
+        """Say where tokens went that a position sold without having bought them, or bought without having them."""
+        for reason in (SHORT, OVERSOLD):
+            if reason in last.reason:
+                intent = last.intent
+                _log.warning(
+                    "tokens", intent=intent.id, position=intent.position_id, mint=intent.mint, reason=last.reason
+                )
+                self._tally.refused(intent.strategy, intent.mint, reason, last.reason)

@@ -16,10 +16,10 @@ from support.ledgers import NOW_MS, a_bot, a_fill, a_risk, an_entry, limits
 from tradingbot_engine import crashpoint
 from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, IntentState, OrderIntent
 from tradingbot_engine.domain.signals import Purpose, Side
-from tradingbot_engine.domain.units import SOL_MINT, Epoch, UnixMs
+from tradingbot_engine.domain.units import SOL_MINT, Epoch, Mint, Slot, UnixMs
 from tradingbot_engine.execution.evidence import EvidenceGatherer
 from tradingbot_engine.execution.live import LiveExecutor
-from tradingbot_engine.execution.port import Quote
+from tradingbot_engine.execution.port import Balance, Quote
 from tradingbot_engine.execution.trade import TradeDriver
 from tradingbot_engine.ledger.factory import open_ledger
 from tradingbot_engine.ledger.port import ClaimOutcome, Ledger, Ownership
@@ -74,6 +74,9 @@ class ScriptedExecutor(LiveExecutor):
         self._quote_mint = SOL_MINT
         self._sends, self._looks, self._fills = itertools.count(), itertools.count(), itertools.count()
         self._chain = pool.chain
+        self.wallet: int | None = None
+        self.amounts: dict[str, int] = {}
+        """What each signature spends: an exit may sell less than it was claimed for."""
 
     async def quote(self, intent: OrderIntent) -> Quote:
         out = TOKENS if intent.side is Side.BUY else SIZE
@@ -83,6 +86,7 @@ class ScriptedExecutor(LiveExecutor):
         block, n = self._chain.blocks[-1], record.attempt + 1
         signature = f"{record.intent.id[:8]}-{n}-{len(self._chain.last_valid) + 1}"
         self._chain.last_valid[signature] = block.height + 150
+        self.amounts[signature] = record.intent.amount_in
         return Attempt(
             intent_id=record.intent.id,
             n=n,
@@ -96,6 +100,10 @@ class ScriptedExecutor(LiveExecutor):
             quoted_out=quote.amount_out,
         )
 
+    async def balance(self, mint: Mint, *, min_slot: Slot, finalized: bool) -> Balance | None:
+        """What the script put into the wallet; None: nothing was said about it."""
+        return None if self.wallet is None else Balance(self.wallet, self._chain.finalized.slot)
+
     async def fill(self, record: IntentRecord, *, finalized: bool) -> Fill | None:
         attempt, intent = record.current, record.intent
         assert attempt is not None
@@ -103,7 +111,8 @@ class ScriptedExecutor(LiveExecutor):
         if block is None:
             return None
         failed = block.landed[attempt.signature]
-        base = 0 if failed else TOKENS if intent.side is Side.BUY else -intent.amount_in
+        sold = self.amounts.get(attempt.signature, intent.amount_in)
+        base = 0 if failed else TOKENS if intent.side is Side.BUY else -sold
         quote = 0 if failed else -intent.amount_in if intent.side is Side.BUY else SIZE
         return a_fill(
             intent,

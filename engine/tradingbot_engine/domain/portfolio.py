@@ -21,8 +21,9 @@ class Position:
     """
     One entry and its exits; `id` is the entry's intent id.
 
-    Held amount is `bought - sold` in base units; `cost` and `proceeds` are quote base units, fees of the chain excluded;
-    `exit_open` tells that an exit intent is under way; `exit_failures` counts exits that failed or were given up, for pauses.
+    Held amount is `bought - sold` in base units; what another position sold of it, or was found gone, counts as sold. `cost`
+    and `proceeds` are quote base units, fees of the chain excluded; `exit_open` tells that an exit intent is under way;
+    `exit_failures` counts exits that failed or were given up, for pauses.
     """
 
     id: IntentId

@@ -39,12 +39,27 @@ from tradingbot_engine.execution.fills import fill_of
 from tradingbot_engine.execution.guards import Guards, carries_guard, refused_by_guard
 from tradingbot_engine.execution.limits import check_fair, check_quote
 from tradingbot_engine.execution.plan import SwapPlan, check_plan
-from tradingbot_engine.execution.port import Creator, GuardTaken, Quote, Reading, SendRejected, TransactionTooLarge
-from tradingbot_engine.execution.programs import QUOTE_DECIMALS, swap_programs
+from tradingbot_engine.execution.port import (
+    Balance,
+    Creator,
+    GuardTaken,
+    Quote,
+    Reading,
+    SendRejected,
+    TransactionTooLarge,
+)
+from tradingbot_engine.execution.programs import (
+    QUOTE_DECIMALS,
+    TOKEN,
+    TOKEN_2022,
+    associated_token_account,
+    swap_programs,
+)
 from tradingbot_engine.execution.signer import KeyUnusable, Signer
 from tradingbot_engine.execution.swap import SwapApi
 from tradingbot_engine.execution.tables import LookupTables
 from tradingbot_engine.execution.wallet_change import FillUnbalanced
+from tradingbot_engine.market.normalise import AccountData, Malformed, vault_amount
 from tradingbot_engine.rpc.decode import Blockhash
 from tradingbot_engine.rpc.errors import AlreadyProcessed, PreflightFailed, RequestInvalid, RpcError, RpcUnavailable
 from tradingbot_engine.rpc.methods import Rpc
@@ -336,6 +351,37 @@ class LiveExecutor:
 
     async def creator(self, record: IntentRecord) -> Creator | None:
         return await self._guards.creator(record.intent.id, providers=self._in_turn(self._fills))
+
+    async def balance(self, mint: Mint, *, min_slot: Slot, finalized: bool) -> Balance | None:
+        if not finalized:
+            with _unknown():
+                return await self._balance(self._rpc, mint, "confirmed", min_slot)
+        names = self._in_turn(self._fills)
+        voices = {self._pool.independent(name) for name in self._pool.names}
+        needed = min(self._execution.expiry_proof.providers, len(voices))
+        said: list[Balance] = []
+        heard: set[str] = set()
+        for name in names:
+            try:
+                said.append(await self._balance(self._rpc.pinned(name), mint, "finalized", min_slot))
+                heard.add(self._pool.independent(name))
+            except RpcError as error:
+                _log.debug("token account not read", provider=name, error=str(error))
+        if len(heard) < needed:
+            raise ChainUnreadable(f"{len(heard)} of {needed} providers tell what the wallet holds of {mint}")
+        return Balance(max(b.amount for b in said), min(b.slot for b in said))
+
+    async def _balance(self, rpc: Rpc, mint: Mint, commitment: Commitment, min_slot: Slot) -> Balance:
+        """Read both accounts that can hold `mint` for the wallet, one for each token program, from one bank."""
+        key = Pubkey.from_string(mint)
+        accounts = [str(associated_token_account(self._wallet_key, key, program)) for program in (TOKEN, TOKEN_2022)]
+        answer = await rpc.get_multiple_accounts(accounts, commitment, min_context_slot=min_slot)
+        assert answer.context_slot is not None  # the decoder insists on a context
+        held = [AccountData(a.owner, a.lamports, a.data) for a in answer.result if a is not None]
+        try:
+            return Balance(sum(vault_amount(account, mint) for account in held), answer.context_slot)
+        except Malformed as error:
+            raise ChainUnreadable(f"the wallet's account for {mint}: {error}") from error
 
     async def fill(self, record: IntentRecord, *, finalized: bool) -> Fill | None:
         attempt = record.current

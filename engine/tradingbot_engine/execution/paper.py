@@ -23,7 +23,7 @@ from tradingbot_engine.domain.signals import Side
 from tradingbot_engine.domain.units import SOL_MINT, USDC_MINT, Epoch, IntentId, Lamports, Mint, Slot, UnixMs
 from tradingbot_engine.errors import LedgerCorrupt
 from tradingbot_engine.execution.limits import check_fair
-from tradingbot_engine.execution.port import Creator, Quote, Reading
+from tradingbot_engine.execution.port import Balance, Creator, Quote, Reading
 from tradingbot_engine.execution.programs import QUOTE_DECIMALS
 from tradingbot_engine.execution.swap import SwapApi
 from tradingbot_engine.execution.wallet_change import LAMPORTS_PER_SIGNATURE
@@ -139,6 +139,10 @@ class PaperExecutor:
 
     async def creator(self, record: IntentRecord) -> Creator | None:
         """Nothing is made on chain."""
+        return None
+
+    async def balance(self, mint: Mint, *, min_slot: Slot, finalized: bool) -> Balance | None:
+        """What is held on paper is what the ledger says."""
         return None
 
     async def fill(self, record: IntentRecord, *, finalized: bool) -> Fill | None:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from tradingbot_engine.core.proof import Case, ExpiryEvidence, StatusAnswer
 from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, OrderIntent
-from tradingbot_engine.domain.units import Epoch, Signature, Slot, UnixMs
+from tradingbot_engine.domain.units import BaseUnits, Epoch, Mint, Signature, Slot, UnixMs
 from tradingbot_engine.errors import PermanentError, TemporaryError
 
 
@@ -57,6 +57,14 @@ class Quote:
 
 
 @dataclass(frozen=True, slots=True)
+class Balance:
+    """What the wallet's associated account of a token held at `slot`, in base units; 0 if there is no such account."""
+
+    amount: BaseUnits
+    slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """One look at the chain: the positive answer, and the evidence for expiry as far as it could be gathered."""
 
@@ -99,6 +107,14 @@ class Executor(Protocol):
 
     async def creator(self, record: IntentRecord) -> Creator | None:
         """Return which finalized transaction made the intent's guard account; None if the chain does not show one (yet)."""
+
+    async def balance(self, mint: Mint, *, min_slot: Slot, finalized: bool) -> Balance | None:
+        """
+        Return what the wallet can sell of `mint`, at `min_slot` or later; None on paper, where nothing is held.
+
+        At confirmed by any node; `finalized`: the most that as many providers say as must agree on an
+        old attempt's expiry (all that there are, if fewer).
+        """
 
     async def genesis_hash(self) -> str:
         """Return the genesis hash of the chain that is traded on."""

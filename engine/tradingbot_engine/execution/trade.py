@@ -31,12 +31,14 @@ from tradingbot_engine.core.steps import (
 )
 from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, IntentState
 from tradingbot_engine.domain.signals import Purpose
-from tradingbot_engine.domain.units import Slot, UnixMs
+from tradingbot_engine.domain.units import Slot
 from tradingbot_engine.errors import LedgerBehindChain, LedgerCorrupt, LedgerUnavailable, PermanentError, TemporaryError
-from tradingbot_engine.execution.guards import carries_guard, refused_by_guard
+from tradingbot_engine.execution.course import Course
+from tradingbot_engine.execution.guards import refused_by_guard
 from tradingbot_engine.execution.limits import check_quote
 from tradingbot_engine.execution.port import Executor, GuardTaken, QuoteUnavailable, Reading, SendRejected
-from tradingbot_engine.ledger.port import Ledger, Move, Ownership
+from tradingbot_engine.execution.sizing import GiveUp, size_exit
+from tradingbot_engine.ledger.port import Holding, Ledger, Move, Ownership, Shortage
 from tradingbot_engine.settings import ExecutionSettings
 
 _log = structlog.get_logger(__name__)
@@ -68,38 +70,6 @@ _POINT_AFTER = {
     E.FAIL: "failed:after",
     E.ABANDON: "abandoned:after",
 }
-
-
-@dataclass(slots=True)
-class _Course:
-    """What one call of `drive` remembers of the current attempt; losing it costs a repetition, never a trade."""
-
-    attempt: int = 0
-    fresh: bool = False
-    """Journalled by this very call, so never sent before."""
-    sends: int = 0
-    last_send_s: float | None = None
-    rejected: bool = False
-    """A node's preflight says that it would fail, and none has said otherwise since."""
-    rejection: str = ""
-    """What the newest preflight said, kept over attempts until one passes."""
-    seen_slot: Slot = 0
-    failures: int = 0
-    unproven: str = ""
-    """What the proof of expiry lacked when it was last said."""
-    guarded: bool = False
-    """The current attempt makes the intent's guard account."""
-    held_until_ms: UnixMs = 0
-    """When an attempt was held back last."""
-    taken: bool = False
-    """A preflight says that the guard account is there, and nobody has looked yet who made it."""
-
-    def onto(self, attempt: Attempt, *, fresh: bool) -> None:
-        """Begin anew with another attempt."""
-        self.attempt, self.fresh, self.sends = attempt.n, fresh, 0
-        self.guarded, self.taken = carries_guard(attempt), False
-        self.last_send_s, self.rejected, self.seen_slot, self.failures = None, False, 0, 0
-        self.unproven = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +127,7 @@ class TradeDriver:
             Fenced: Another holder owns the shard: stop.
             FatalError: See there.
         """
-        course = _Course()
+        course = Course()
         while True:
             step = next_step(
                 record,
@@ -188,15 +158,20 @@ class TradeDriver:
 
     # --- no attempt is alive
     async def _attempt(
-        self, record: IntentRecord, ownership: Ownership, course: _Course, may_attempt: Callable[[], bool]
+        self, record: IntentRecord, ownership: Ownership, course: Course, may_attempt: Callable[[], bool]
     ) -> IntentRecord:
         """Quote, check, sign, journal. No byte leaves here."""
         if self._recheck is not None and (reason := self._recheck(record)):
             return await self._move(record, ownership, E.ABANDON, reason=reason)
         try:
-            quote = await self._executor.quote(record.intent)
-            check_quote(record.intent, quote, max_price_impact_bps=self._settings.max_price_impact_bps)
-            attempt = await self._executor.prepare(record, quote, epoch=ownership.epoch, now_ms=self._clock.now_ms())
+            amount = await self._amount(record)
+            if isinstance(amount, GiveUp):
+                _log.warning("exit given up", intent=record.intent.id, reason=amount.reason)
+                return await self._move(record, ownership, E.ABANDON, reason=amount.reason, short=amount.short)
+            sized = replace(record, intent=replace(record.intent, amount_in=amount))
+            quote = await self._executor.quote(sized.intent)
+            check_quote(sized.intent, quote, max_price_impact_bps=self._settings.max_price_impact_bps)
+            attempt = await self._executor.prepare(sized, quote, epoch=ownership.epoch, now_ms=self._clock.now_ms())
             if (last := record.current) is not None and attempt.last_valid_block_height <= last.last_valid_block_height:
                 # A node that lags may even give the expired attempt's own blockhash, and so the very same signature.
                 raise TemporaryError("the blockhash is no younger than the expired attempt's: its node lags")
@@ -210,6 +185,8 @@ class TradeDriver:
             return await self._move(record, ownership, E.ABANDON, reason=_reason(error))
         if not may_attempt() or self._held():
             return record  # that began while the quote was under way: nothing was journalled, nothing was sent
+        if await self._shrank(record, amount):
+            return record  # a fork took the purchase back meanwhile: sized anew
         crashpoint.reached("signed:before")
         moved = await self._move(record, ownership, E.SIGN, new_attempt=attempt)
         crashpoint.reached("signed:after")
@@ -218,8 +195,27 @@ class TradeDriver:
             course.onto(moved.current, fresh=ours)
         return moved
 
+    async def _amount(self, record: IntentRecord) -> int | GiveUp:
+        """Return what the next attempt spends: an entry what it was claimed for, an exit what there is."""
+        if record.intent.purpose is Purpose.ENTRY:
+            return record.intent.amount_in
+        amount = await size_exit(record, await self._holding(record), executor=self._executor)
+        if not isinstance(amount, GiveUp) and amount < record.intent.amount_in:
+            _log.warning("exit of less", intent=record.intent.id, wanted=record.intent.amount_in, there=amount)
+        return amount
+
+    async def _shrank(self, record: IntentRecord, amount: int) -> bool:
+        """Tell whether an exit's position holds less than `amount` by now."""
+        return record.intent.purpose is Purpose.EXIT and (await self._holding(record)).held < amount
+
+    async def _holding(self, record: IntentRecord) -> Holding:
+        holding = await self._persist(lambda: self._ledger.holding(record.intent.position_id))
+        if holding is None:
+            raise LedgerCorrupt(f"exit {record.intent.id} has no position {record.intent.position_id}")
+        return holding
+
     # --- an attempt may be alive
-    async def _follow(self, record: IntentRecord, ownership: Ownership, course: _Course) -> IntentRecord:
+    async def _follow(self, record: IntentRecord, ownership: Ownership, course: Course) -> IntentRecord:
         """Resend if it is time, look once, and move by what is established."""
         attempt = record.current
         if attempt is None:
@@ -243,7 +239,7 @@ class TradeDriver:
             return record
         return moved
 
-    def _pause_s(self, record: IntentRecord, course: _Course) -> float:
+    def _pause_s(self, record: IntentRecord, course: Course) -> float:
         """Return how long to wait until the next look; hardly at all while finality is due, for which a drain may wait."""
         if record.state is IntentState.CONFIRMED and record.confirmed_slot is not None:
             overdue = course.seen_slot - record.confirmed_slot - FINAL_AFTER_SLOTS
@@ -251,7 +247,7 @@ class TradeDriver:
                 return self._settings.poll_interval_s / EAGER
         return self._settings.poll_interval_s
 
-    def _should_send(self, record: IntentRecord, attempt: Attempt, course: _Course) -> bool:
+    def _should_send(self, record: IntentRecord, attempt: Attempt, course: Course) -> bool:
         if record.state is IntentState.CONFIRMED or course.seen_slot > attempt.blockhash_slot + HOPELESS_SLOTS:
             return False
         if course.rejected and record.intent.purpose is Purpose.ENTRY:
@@ -262,7 +258,7 @@ class TradeDriver:
             interval_s=self._settings.resend_interval_s,
         )
 
-    async def _send(self, attempt: Attempt, course: _Course, *, purpose: Purpose) -> bool:
+    async def _send(self, attempt: Attempt, course: Course, *, purpose: Purpose) -> bool:
         """
         Hand over the journalled bytes; return whether a node took them. Never a new transaction.
 
@@ -293,7 +289,7 @@ class TradeDriver:
         return True
 
     async def _establish(
-        self, record: IntentRecord, attempt: Attempt, ownership: Ownership, course: _Course, reading: Reading
+        self, record: IntentRecord, attempt: Attempt, ownership: Ownership, course: Course, reading: Reading
     ) -> IntentRecord | None:
         """Return the record after what the reading establishes; None if that is nothing."""
         answer = reading.answer
@@ -356,10 +352,10 @@ class TradeDriver:
         return await self._move(record, ownership, E.EXPIRE)
 
     # --- the guard account is there
-    def _case(self, record: IntentRecord, attempt: Attempt, course: _Course) -> Case:
+    def _case(self, record: IntentRecord, attempt: Attempt, course: Course) -> Case:
         return case_of(record, attempt, genesis_hash=self._genesis_hash, guarded=course.guarded)
 
-    async def _find_creator(self, record: IntentRecord, course: _Course) -> _Maker | None:
+    async def _find_creator(self, record: IntentRecord, course: Course) -> _Maker | None:
         """
         Return which attempt made the intent's guard account; None while the chain does not show it.
 
@@ -405,6 +401,7 @@ class TradeDriver:
         failed: Fill | None = None,
         confirmed_slot: Slot | None = None,
         reason: str = "",
+        short: Shortage | None = None,
     ) -> IntentRecord:
         """
         Write one move; return the record as it stands afterwards.
@@ -426,6 +423,7 @@ class TradeDriver:
             failed=failed,
             confirmed_slot=confirmed_slot,
             reason=reason,
+            short=short,
         )
         if event in _POINT_BEFORE:
             crashpoint.reached(_POINT_BEFORE[event])
@@ -457,7 +455,7 @@ class TradeDriver:
                 await self._clock.sleep(BACKOFF_S[min(n, len(BACKOFF_S) - 1)])
         raise LedgerUnavailable("the ledger never came back")
 
-    def _backoff_s(self, course: _Course) -> float:
+    def _backoff_s(self, course: Course) -> float:
         course.failures += 1
         return BACKOFF_S[min(course.failures, len(BACKOFF_S) - 1)]
 

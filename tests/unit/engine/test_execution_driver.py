@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mutants.scripted_chain import GENESIS
-from mutants.stage import ScriptedExecutor, Stage, an_exit, an_order, open_stage
+from mutants.stage import TOKENS, ScriptedExecutor, Stage, an_exit, an_order, open_stage
 from support.ledgers import NOW_MS
 
 from tradingbot_engine.core import steps
-from tradingbot_engine.domain.intents import Attempt, IntentRecord, IntentState
+from tradingbot_engine.domain.intents import Attempt, IntentRecord, IntentState, OrderIntent
 from tradingbot_engine.errors import LedgerUnavailable
-from tradingbot_engine.execution.port import SendRejected
+from tradingbot_engine.execution.port import Balance, Quote, SendRejected
 from tradingbot_engine.execution.trade import FINAL_AFTER_SLOTS, TradeDriver
-from tradingbot_engine.ledger.port import Ledger, Move, Ownership
+from tradingbot_engine.ledger.invariants import violations
+from tradingbot_engine.ledger.port import Holding, Ledger, Move, Ownership
 
 S = IntentState
 
@@ -283,3 +285,138 @@ async def test_looks_come_often_only_around_the_slot_in_which_finality_is_due(st
     assert often == list(range(FINAL_AFTER_SLOTS - 1, FINAL_AFTER_SLOTS + 5))
     assert {by_slots[above] for above in often} == {stage.settings.poll_interval_s / 4}
     assert max(by_slots) > max(often), "finality was not late: the schedule proves nothing"
+
+
+# --- an exit of no more than there is
+class Told:
+    """The real ledger, but for what it says that the position holds: the next of a list, the last one again and again."""
+
+    def __init__(self, ledger: Ledger, *holdings: Holding) -> None:
+        self._ledger, self._holdings = ledger, list(holdings)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    async def holding(self, position_id: str) -> Holding:
+        return self._holdings.pop(0) if len(self._holdings) > 1 else self._holdings[0]
+
+
+class Selling(ScriptedExecutor):
+    """Remembers what was quoted and signed; preflights refuse to sell more than `sellable`."""
+
+    sellable = 10**18
+    later: tuple[int, int] | None = None
+    """What the wallet says at confirmed and at finalized, the first time it is asked."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage.pool, stage.settings)
+        self.quoted: list[int] = []
+        self.balances = 0
+
+    async def quote(self, intent: OrderIntent) -> Quote:
+        self.quoted.append(intent.amount_in)
+        return await super().quote(intent)
+
+    async def send(self, attempt: Attempt, *, first: bool) -> None:
+        if attempt.intent_id[0] != "e" and self.amounts[attempt.signature] > self.sellable:
+            raise SendRejected(NO_TOKENS)
+        await super().send(attempt, first=first)
+
+    async def balance(self, mint: str, *, min_slot: int, finalized: bool) -> Balance | None:
+        self.balances += 1
+        if self.later is not None:
+            amount = self.later[finalized]
+            self.later = None if finalized else self.later
+            return Balance(amount, self._chain.finalized.slot)
+        return await super().balance(mint, min_slot=min_slot, finalized=finalized)
+
+
+async def sell(stage: Stage, executor: Selling, *holdings: Holding) -> IntentRecord:
+    """Buy, and follow the sale of it all; the ledger says `holdings` of the position, if any are given."""
+    ownership = await stage.take("only")
+    bought = await stage.claim(ownership, an_order("e"))
+    stage.driver = driver_of(stage, executor=executor)
+    assert (await stage.drive(bought, ownership)).state is S.DONE
+    executor.quoted.clear()
+    record = await stage.claim(ownership, an_exit("a", "e"))
+    if holdings:
+        stage.driver = driver_of(stage, executor=executor, ledger=Told(stage.ledger, *holdings))
+    return await stage.drive(record, ownership)
+
+
+async def held(stage: Stage) -> tuple[int, str]:
+    (position,) = await stage.ledger.positions(closed=True)
+    return position.held, position.state.value
+
+
+async def test_an_ordinary_exit_asks_the_wallet_nothing(stage: Stage) -> None:
+    """A final purchase that nothing has gone wrong with is there: no round trip before a stop loss."""
+    executor = Selling(stage)
+    executor.wallet = 0
+    done = await sell(stage, executor)
+    assert (done.state, executor.quoted, executor.balances) == (S.DONE, [TOKENS], 0)
+    assert await held(stage) == (0, "CLOSED")
+
+
+async def test_an_exit_that_is_refused_for_want_of_tokens_sells_what_is_there_at_its_next_attempt(stage: Stage) -> None:
+    """Not the same again until it is given up: once the first can never land, the wallet is asked."""
+    executor = Selling(stage)
+    executor.wallet = executor.sellable = TOKENS - 5
+    stage.idle_left = 2_000
+    done = await sell(stage, executor)
+    assert (done.state, done.attempt, executor.quoted) == (S.DONE, 2, [TOKENS, TOKENS - 5])
+    assert await held(stage) == (5, "OPEN")
+    executor.wallet = 0
+    ownership = await stage.take("next")
+    record = await stage.claim(ownership, replace(an_exit("b", "e"), amount_in=5))
+    rest = await stage.drive(record, ownership)
+    assert (rest.state, rest.attempt) == (S.ABANDONED, 0)
+    assert rest.reason == "ShortOfTokens: the position should hold 5 base units, the wallet has 0"
+    assert await held(stage) == (0, "CLOSED")
+    assert await violations(stage.ledger) == []
+
+
+async def test_the_exit_of_a_purchase_that_is_not_final_sells_no_more_than_the_wallet_holds(stage: Stage) -> None:
+    """Its tokens may be another position's by the time that it lands."""
+    executor = Selling(stage)
+    executor.wallet = TOKENS - 7
+    done = await sell(stage, executor, Holding(TOKENS, entry_open=True, troubled=False, newest_slot=5))
+    assert (done.state, done.attempt, executor.quoted) == (S.DONE, 1, [TOKENS - 7])
+
+
+async def test_an_exit_waits_while_a_fork_has_taken_its_purchase_back_and_sells_what_lands_again(stage: Stage) -> None:
+    """Neither signed for the old amount nor given up."""
+    executor = Selling(stage)
+    gone = Holding(0, entry_open=True, troubled=False, newest_slot=0)
+    again = Holding(TOKENS - 9, entry_open=True, troubled=False, newest_slot=30)
+    done = await sell(stage, executor, gone, gone, gone, again)
+    assert (done.state, done.attempt, executor.quoted) == (S.DONE, 1, [TOKENS - 9])
+
+
+async def test_a_fork_during_the_quote_keeps_the_old_amount_from_the_journal(stage: Stage) -> None:
+    """What was prepared is thrown away, and the exit sized anew."""
+    executor = Selling(stage)
+    before = Holding(TOKENS, entry_open=True, troubled=False, newest_slot=20)
+    again = Holding(TOKENS - 9, entry_open=True, troubled=False, newest_slot=30)
+    done = await sell(stage, executor, before, again)
+    assert (done.state, done.attempt, executor.quoted) == (S.DONE, 1, [TOKENS, TOKENS - 9])
+    assert done.current is not None
+    assert executor.amounts[done.current.signature] == TOKENS - 9
+
+
+async def test_tokens_that_one_node_does_not_show_are_not_written_off(stage: Stage) -> None:
+    """At confirmed nothing, at finalized all: the exit waits and sells when the node has caught up."""
+    executor = Selling(stage)
+    executor.later, executor.wallet = (0, TOKENS), TOKENS
+    done = await sell(stage, executor, Holding(TOKENS, entry_open=False, troubled=True, newest_slot=5))
+    assert (done.state, executor.quoted) == (S.DONE, [TOKENS])
+    assert executor.balances == 3
+
+
+async def test_a_base_unit_that_somebody_sends_in_keeps_no_position_open(stage: Stage) -> None:
+    """Nothing that is worth its fee is left: closed, with a reason."""
+    executor = Selling(stage)
+    executor.wallet = 1
+    last = await sell(stage, executor, Holding(TOKENS, entry_open=False, troubled=True, newest_slot=5))
+    assert (last.state, last.reason.split(":")[0]) == (S.ABANDONED, "ShortOfTokens")
+    assert await held(stage) == (0, "CLOSED")
