@@ -1,0 +1,95 @@
+"""
+One of three nodes is ill, in every way that a node can be: the engine trades on, says which one and why, and takes it back.
+
+The engine and localnet are processes; the audit asks a fourth node, which has no faults and which the engine does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.fault_stage import Stage, check, done, localnet, node, reasons, stage
+
+ILL: dict[str, tuple[tuple[dict[str, Any], str], ...]] = {
+    "silent or behind": (
+        ({"kind": "hang"}, "no answer in time"),
+        ({"kind": "lag", "slots": 150}, "behind by 150 slots"),
+        ({"kind": "down"}, "EndpointFault"),
+    ),
+    "answering nonsense": (
+        ({"kind": "rate_limited", "retry_after_s": 2}, "429"),
+        ({"kind": "html", "status": 200}, "JSON"),
+        ({"kind": "http_error", "status": 503}, "503"),
+    ),
+}
+"""Fault of the first, second, third node → what status says of it."""
+
+
+@pytest.fixture(scope="module")
+def line() -> Iterator[dict[str, Any]]:
+    with localnet() as line:
+        yield line
+
+
+async def trades_on(bot: Stage, before: dict[str, Any], *, trades: int = 3) -> dict[str, Any]:
+    """Wait for more final trades than there were."""
+    later = await bot.until(lambda s: done(s) >= done(before) + trades)
+    assert later["trading"], later["reasons"]
+    return later
+
+
+@pytest.mark.parametrize("how", ILL)
+async def test_with_one_of_three_nodes_ill_the_engine_trades_on_and_says_which_and_why(line, tmp_path, how):
+    """Final trades grow under each fault; `rpc` and the health check name the node; then it is well again; 0/0/0."""
+    async with stage(line, tmp_path) as bot:
+        await bot.start()
+        await bot.trading()
+        for n, (fault, words) in enumerate(ILL[how]):
+            name = f"n{n}"
+            await bot.fault(**fault, nodes=[n])
+            ill = await bot.until(
+                lambda s, name=name: not node(s, name)["healthy"] and check(s, "endpoints")[0] == "Degraded"
+            )
+            assert words in node(ill, name)["error"]
+            assert f"2 of 3 RPC endpoints are sound: {name}: " in check(ill, "endpoints")[1]
+            await trades_on(bot, ill)
+            await bot.heal()
+            await bot.until(lambda s: all(e["healthy"] for e in s["rpc"]) and check(s, "endpoints")[0] == "Healthy")
+        await bot.prove()
+
+
+async def test_a_node_that_takes_every_transaction_and_loses_its_answer_doubles_nothing(line, tmp_path):
+    """Nobody can know whether it was sent: the same bytes go to another node, trades come through, once each."""
+    async with stage(line, tmp_path) as bot:
+        await bot.start()
+        await bot.trading()
+        await bot.fault("lose_answer", how="reset", nodes=[0, 1])
+        ((signed_before,),) = bot.rows("SELECT count(*) FROM attempts")
+        await bot.until(lambda s: done(s) >= signed_before + 4)
+        sample = 'tradingbot_rpc_requests_total{{endpoint="{}",outcome="EndpointFault"}}'
+        lost = sum([await bot.metric(sample.format(name)) for name in ("n0", "n1")])
+        proof = await bot.prove()
+    assert lost, "the fault met no transaction"
+    assert proof["filled"] >= 8
+
+
+async def test_a_node_that_comes_back_with_another_chain_is_named_and_not_asked_until_the_next_start(line, tmp_path):
+    """It was away, so its chain is compared before its first word; the others are traded with."""
+    async with stage(line, tmp_path) as bot:
+        await bot.start()
+        await bot.trading()
+        away = await bot.fault("down", nodes=[0])
+        await bot.until(lambda s: not node(s, "n0")["healthy"])
+        await bot.fault("wrong_genesis", nodes=[0])
+        await bot.heal(away)
+        other = await bot.until(lambda s: "WrongGenesis" in reasons(s))
+        assert not node(other, "n0")["healthy"]
+        assert [r["message"].startswith("n0: ") for r in other["reasons"] if r["type"] == "WrongGenesis"] == [True]
+        await trades_on(bot, other)
+        assert await bot.stop() in (0, 3)
+        await bot.heal()
+        await bot.start()
+        await bot.until(lambda s: s["phase"] == "READY" and node(s, "n0")["healthy"] and not reasons(s))
+        await bot.prove()
