@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import structlog
@@ -16,6 +16,7 @@ import structlog
 from tradingbot_engine.api.server import AdminServer, LiveSettings
 from tradingbot_engine.app import Wired, assemble
 from tradingbot_engine.clock import Clock
+from tradingbot_engine.domain.intents import IntentRecord
 from tradingbot_engine.drain import Drain, Duties
 from tradingbot_engine.errors import (
     EngineError,
@@ -138,12 +139,10 @@ class Engine:
     async def _resolve(self, wired: Wired) -> None:
         """Before the first signal: follow what was open until it is known whether it landed, by the code of every trade."""
         began_ms = self._clock.now_ms()
-        for record in await wired.outside.ledger.open_intents():
+        for record in await self._left_open(wired):
             wired.trades.follow(record, wired.owned[record.shard], recovered=True)
         if wired.trades.unresolved:
-            self._lifecycle.tell(
-                RESOLVING, f"{wired.trades.unresolved} trades were open when the last engine stopped"
-            )
+            self._lifecycle.tell(RESOLVING, f"{wired.trades.unresolved} trades were open when the last engine stopped")
         while left := wired.trades.unresolved:
             since_s = round((self._clock.now_ms() - began_ms) / 1000)
             if since_s > LONG_RESOLVING_S:
@@ -155,6 +154,15 @@ class Engine:
                 )
             await self._clock.sleep(0.1)
         self._lifecycle.clear(RESOLVING)
+
+    async def _left_open(self, wired: Wired) -> Sequence[IntentRecord]:
+        """Read what was open; a ledger that is away just now must not end the process, whose next start may be minutes off."""
+        while True:
+            try:
+                return await wired.outside.ledger.open_intents()
+            except LedgerUnavailable as error:
+                wired.guard.away(str(error))
+                await self._clock.sleep(_RETRY_S)
 
     async def _until_it_works(self, step: Callable[[], Awaitable[_T]]) -> _T | None:
         """Try a step until it succeeds; None after a fatal finding, which is told and stays."""
@@ -246,10 +254,12 @@ class Engine:
     def _way_down(self, wired: Wired) -> Drain:
         async def hand_over() -> int:
             self._open_left = len(wired.trades)  # until the ledger says how many there are, if it ever does
-            await wired.trades.cancel()
-            for task in self._tasks:  # upkeep writes under the shards' epochs: once they are free, that is refused
+            # Workers and upkeep first: they could begin to follow a trade that nobody would stop any more, and they write
+            # under the shards' epochs, which is refused once these are free.
+            for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            await wired.trades.cancel()
             self._open_left = len(await wired.outside.ledger.open_intents())
             await wired.release()
             return self._open_left
