@@ -68,6 +68,7 @@ async def test_a_guarded_bot_that_is_killed_around_its_sends_trades_each_intent_
         await fund(line, wallet, sol=100)
         settings = engine_settings(line, folder=tmp_path, wallet=wallet, tokens=TOKENS)
         settings["execution"]["mark"] = "Guard"
+        settings["shutdown"] = {"trade_timeout_s": 3600, "force_timeout_s": 3600}  # every trade is followed to its end
         (tmp_path / "engine.json").write_text(json.dumps(settings))
         for point in ("send:before", "send:after#2"):
             process = await engine(tmp_path, crash_at=point)
