@@ -66,7 +66,7 @@ async def test_a_partition_stops_trading_with_its_reason_and_it_resumes_by_itsel
         assert time.monotonic() - healed_s <= HEALTH_S + JITTER_S + PROBE_S + LOOKS_S + EXITS_FIRST_S + BUSY_S
         claimed = "SELECT id FROM intents WHERE purpose = 'ENTRY' AND created_at_ms BETWEEN {} AND {}"
         assert not bot.rows(claimed.format(since_ms, healed_ms)), "entries were claimed while no node could be asked"
-        await bot.until(lambda s: done(s) >= done(resumed) + 6)
+        await bot.until(lambda s: done(s) >= done(resumed) + 8)
         signed = bot.rows(
             "SELECT i.purpose, p.created_at_ms, a.signed_at_ms FROM attempts a JOIN intents i ON i.id = a.intent_id "
             f"JOIN intents p ON p.id = i.position_id WHERE a.n = 1 AND a.signed_at_ms > {healed_ms}"
