@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import based58
 from solders.pubkey import Pubkey
@@ -22,13 +23,19 @@ from tradingbot_engine.errors import EngineError, LedgerBehindChain, LedgerInUse
 from tradingbot_engine.execution.guards import seed_of_guard, seed_of_reclaim
 from tradingbot_engine.execution.programs import SYSTEM
 from tradingbot_engine.ledger.port import BotRecord, Ledger, Ownership
+from tradingbot_engine.rpc.decode import AddressSignature
 from tradingbot_engine.rpc.methods import Rpc
-from tradingbot_engine.rpc.pool import RpcPool
+from tradingbot_engine.rpc.pool import RpcAnswer, RpcPool
+
+T = TypeVar("T")
 
 _MARK = re.compile(r"tb1:([0-9a-f]{32})\b")
 _INTENT_ID = re.compile(r"[0-9a-f]{32}")
 READ_AT_ONCE = 8
 """Anybody may send dust to a wallet: what it left in the list is read, but not one after the other."""
+
+ASK_AGAIN_S = (0.1, 0.3, 1.0)
+"""Pauses before a node is asked again for its part of the comparison; all nodes are asked at the same time."""
 
 
 class ChainUnread(TemporaryError):
@@ -109,15 +116,11 @@ class _View:
 
 
 async def _view(rpc: Rpc, bot: BotRecord) -> _View:
-    finalized = await rpc.get_slot("finalized")
+    finalized = await _patiently(lambda: rpc.get_slot("finalized"))
     listed: dict[Signature, str] = {}
     before: Signature | None = None
     while True:
-        page = (
-            await rpc.get_signatures_for_address(
-                bot.wallet, before=before, commitment="confirmed", min_context_slot=finalized
-            )
-        ).result
+        page = (await _patiently(partial(_page, rpc, bot.wallet, before, finalized))).result
         for row in page:
             if row.slot < bot.settled_slot:
                 return _View(finalized, listed)
@@ -127,6 +130,22 @@ async def _view(rpc: Rpc, bot: BotRecord) -> _View:
         if not page:  # a short page is not the end: providers cut pages as they like
             return _View(finalized, listed)
         before = page[-1].signature
+
+
+def _page(
+    rpc: Rpc, wallet: Address, before: Signature | None, finalized: Slot
+) -> Awaitable[RpcAnswer[tuple[AddressSignature, ...]]]:
+    return rpc.get_signatures_for_address(wallet, before=before, commitment="confirmed", min_context_slot=finalized)
+
+
+async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask one node again before it counts as one that does not answer: one lost page must not cost all the pages before it."""
+    for pause_s in ASK_AGAIN_S:
+        try:
+            return await ask()
+        except TemporaryError:
+            await asyncio.sleep(pause_s)
+    return await ask()
 
 
 async def _own_mark(rpc: RpcPool, signature: Signature, memo: str, wallet: Address) -> str:
