@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from core_market import MOMENTUM, SOL, START_MS, position, risk_row
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tradingbot_engine.bus.conflate import Run
@@ -103,6 +103,7 @@ class Core:
 
 @settings(max_examples=600, deadline=None)
 @given(plays)
+@example([("clock", 0), ("tick", "a", 0, 0.9, 0, -1), ("clock", 0), ("tick", "a", 0, 0.9, 1, -1)])
 def test_bars_through_the_inbox_are_the_bars_of_every_single_tick(play):
     """However far the core lags, each minute's open, high, low, close, volume and reserve are exact, and every exit is asked."""
     plain, lagging = Core(), Core()

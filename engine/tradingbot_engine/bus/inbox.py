@@ -103,7 +103,11 @@ class CoreInbox:
         if token is None:
             token = self._tokens[tick.mint] = _Token()
         sound = is_sound(tick)
-        newest = sound and tick.at_ms >= token.at_ms and tick.slot >= token.slot
+        passed = sound and tick.at_ms < self._clock_until_ms - BAR_MS
+        if passed:  # it may begin a bar of a minute that is over: the next clock tick has that one to close
+            self._clock, self._clock_until_ms = None, 0
+            token.at_ms, token.slot = max(token.at_ms, tick.at_ms), max(token.slot, tick.slot)
+        newest = sound and not passed and tick.at_ms >= token.at_ms and tick.slot >= token.slot
         run = token.run
         if run is not None and newest and token.era == self._era and run.takes(tick):
             token.at_ms, token.slot = tick.at_ms, tick.slot
