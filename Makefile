@@ -15,7 +15,7 @@ MINUTES ?= 60
 SPEED ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check unit system chaos soak mutants model bench lock generate clean
+.PHONY: help run test check unit system floods chaos soak mutants model bench lock generate clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -45,6 +45,9 @@ chaos: $(READY)  ## Break the world while real engines trade (SEEDS=…, TRADES=
 
 soak: $(READY)  ## Let an engine trade for an hour under mild trouble; nothing may grow (MINUTES=…, SPEED=…)
 	$(BIN)/python tests/soak/run.py --minutes $(MINUTES) --speed $(SPEED) $(ARGS)
+
+floods: $(READY)  ## Flood a trading engine with signals; no exit may be lost
+	$(BIN)/pytest tests/integration/test_engine_faults_of_floods.py -m "slow or not slow" $(ARGS)
 
 mutants: $(READY)  ## Break each rule of the protocol on purpose; each must be caught
 	$(BIN)/pytest tests/mutants -m "slow or not slow" $(ARGS)
