@@ -102,6 +102,7 @@ class TradeRig:
     market: Market
     ledger: Ledger
     pool: RpcPool
+    swap: SwapApi
     executor: LiveExecutor
     driver: TradeDriver
     ownership: Ownership
@@ -220,6 +221,7 @@ async def a_bot(world: World, tmp_path: Path, *, wallet_sol: int = 1000, **execu
             market=world.market,
             ledger=ledger,
             pool=pool,
+            swap=swap,
             executor=executor,
             driver=driver,
             ownership=ownership,

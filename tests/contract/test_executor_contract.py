@@ -17,7 +17,6 @@ from tradingbot_engine.execution.live import LiveExecutor
 from tradingbot_engine.execution.paper import PaperExecutor
 from tradingbot_engine.execution.port import Executor, QuoteRefused
 from tradingbot_engine.execution.signer import KeyFileSigner
-from tradingbot_engine.execution.swap import SwapApi
 from tradingbot_engine.execution.trade import TradeDriver
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -38,9 +37,7 @@ def use(rig: TradeRig, kind: str) -> Executor:
     settings = rig.settings.model_copy(
         update={"execution": rig.settings.execution.model_copy(update={"paper_latency_ms": 150})}
     )
-    paper = PaperExecutor(
-        swap=SwapApi(settings.execution.swap, clock=clock), rpc=rig.pool, settings=settings, clock=clock
-    )
+    paper = PaperExecutor(swap=rig.swap, rpc=rig.pool, settings=settings, clock=clock)
     rig.driver = TradeDriver(
         ledger=rig.ledger,
         executor=paper,
@@ -51,11 +48,6 @@ def use(rig: TradeRig, kind: str) -> Executor:
         on_send=rig.sent.append,
     )
     return paper
-
-
-async def close(executor: Executor) -> None:
-    if isinstance(executor, PaperExecutor):
-        await executor._swap.close()
 
 
 def signed(intent: OrderIntent, attempt: Attempt) -> IntentRecord:
@@ -70,7 +62,6 @@ async def test_both_say_what_they_are_and_which_chain_they_trade_on(world: World
         executor = use(rig, kind)
         assert (kind == "paper") == executor.paper
         assert rig.cluster.bank.genesis_hash == await executor.genesis_hash()
-        await close(executor)
 
 
 @KINDS
@@ -91,26 +82,24 @@ async def test_preparing_makes_an_attempt_and_lets_no_byte_leave(world: World, t
         assert second.n == 2
         assert first.signature != second.signature
         assert dict(await rig.landed()) == {}
-        await close(executor)
 
 
 @KINDS
 async def test_a_quote_far_from_the_markets_price_is_refused(world: World, tmp_path: Path, kind: str) -> None:
     """Paper would else show gains that live trading refuses to make."""
     async with a_bot(world, tmp_path) as rig:
-        clock = SystemClock()
-        common = {"rpc": rig.pool, "settings": rig.settings, "clock": clock, "decimals": {BONK: 5}}
-        swap = SwapApi(rig.settings.execution.swap, clock=clock)
+        common = {
+            "swap": rig.swap,
+            "rpc": rig.pool,
+            "settings": rig.settings,
+            "clock": SystemClock(),
+            "decimals": {BONK: 5},
+        }
         executor: Executor = (
-            PaperExecutor(swap=swap, **common)
-            if kind == "paper"
-            else LiveExecutor(swap=swap, signer=KeyFileSigner(rig.wallet), **common)
+            PaperExecutor(**common) if kind == "paper" else LiveExecutor(signer=KeyFileSigner(rig.wallet), **common)
         )
-        try:
-            with pytest.raises(QuoteRefused, match="PriceUnfair"):
-                await executor.quote(an_intent("unfair", price=1e-12))
-        finally:
-            await swap.close()
+        with pytest.raises(QuoteRefused, match="PriceUnfair"):
+            await executor.quote(an_intent("unfair", price=1e-12))
 
 
 @KINDS
@@ -130,7 +119,6 @@ async def test_what_was_not_sent_or_is_under_way_has_no_end_and_no_fill_yet(
         assert read_status(after.state, case, reading.answer) is None
         assert reading.expiry == ()
         assert await executor.fill(after, finalized=True) is None
-        await close(executor)
 
 
 @KINDS
@@ -164,4 +152,3 @@ async def test_an_entry_and_its_exit_are_driven_to_fills_that_add_up(world: Worl
         await rig.finalize()
         assert (0 if kind == "paper" else 2) == sum((await rig.landed()).values())
         assert [a.intent_id for a in rig.sent] == [entry.id, exit_.id]
-        await close(executor)

@@ -31,13 +31,13 @@ from tradingbot_engine.core.proof import (
 )
 from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, IntentState, OrderIntent
 from tradingbot_engine.domain.signals import Side
-from tradingbot_engine.domain.units import SOL_MINT, USDC_MINT, Epoch, Lamports, Mint, Slot, UnixMs
+from tradingbot_engine.domain.units import SOL_MINT, Epoch, Lamports, Mint, Slot, UnixMs
 from tradingbot_engine.errors import TemporaryError
 from tradingbot_engine.execution.build import assemble, build_message
 from tradingbot_engine.execution.evidence import EvidenceGatherer
 from tradingbot_engine.execution.fills import fill_of
 from tradingbot_engine.execution.guards import Guards, carries_guard, refused_by_guard
-from tradingbot_engine.execution.limits import check_fair, check_quote
+from tradingbot_engine.execution.limits import check_quote
 from tradingbot_engine.execution.plan import SwapPlan, check_plan
 from tradingbot_engine.execution.port import (
     Balance,
@@ -55,6 +55,7 @@ from tradingbot_engine.execution.programs import (
     associated_token_account,
     swap_programs,
 )
+from tradingbot_engine.execution.quoting import Quoter
 from tradingbot_engine.execution.signer import KeyUnusable, Signer
 from tradingbot_engine.execution.swap import SwapApi
 from tradingbot_engine.execution.tables import LookupTables
@@ -120,9 +121,8 @@ class LiveExecutor:
         Besides its collaborators:
 
         Args:
-            decimals: Of every token that may be traded, from the chain; with them each quote is measured against the
-                price of the decision (`limits.check_fair`). None: no quote is.
-            fair_price: The feed's current price of a token, in quote currency per token; None while it has no fresh one.
+            decimals: See `quoting.Quoter`; no route may lead over an account of these tokens but the traded one.
+            fair_price: See there.
         """
         if signer.address != settings.wallet.address:
             raise KeyUnusable(f"the signer is for {signer.address}, the wallet is {settings.wallet.address}")
@@ -137,9 +137,8 @@ class LiveExecutor:
         self._execution = settings.execution
         self._wallet = settings.wallet.address
         self._wallet_key = Pubkey.from_string(self._wallet)
-        self._quote_mint: Mint = SOL_MINT if settings.market.quote == "SOL" else USDC_MINT
+        self._quoter = Quoter(swap=swap, settings=settings, decimals=decimals, fair_price=fair_price)
         self._swap_programs = swap_programs(settings.bot.cluster)
-        self._decimals, self._fair_price = decimals, fair_price
         # Routes pass through the currencies all the time; through another position they have no business to.
         self._other_mints = [Pubkey.from_string(mint) for mint in decimals or () if mint not in QUOTE_DECIMALS]
         self._evidence = EvidenceGatherer(self._rpc)
@@ -157,29 +156,7 @@ class LiveExecutor:
 
     # --- before anything leaves
     async def quote(self, intent: OrderIntent) -> Quote:
-        return await self._quote(intent, max_accounts=None)
-
-    async def _quote(self, intent: OrderIntent, *, max_accounts: int | None) -> Quote:
-        input_mint, output_mint = self._mints(intent)
-        quote = await self._swap.quote(
-            intent_id=intent.id,
-            input_mint=input_mint,
-            output_mint=output_mint,
-            amount=intent.amount_in,
-            slippage_bps=intent.max_slippage_bps,
-            taker=self._wallet,
-            max_accounts=max_accounts,
-        )
-        if self._decimals is not None:
-            check_fair(
-                intent,
-                quote,
-                price_now=None if self._fair_price is None else self._fair_price(intent.mint),
-                base_decimals=self._decimals.get(intent.mint),
-                quote_decimals=QUOTE_DECIMALS[self._quote_mint],
-                max_price_impact_bps=self._execution.max_price_impact_bps,
-            )
-        return quote
+        return await self._quoter.quote(intent)
 
     async def prepare(self, record: IntentRecord, quote: Quote, *, epoch: Epoch, now_ms: UnixMs) -> Attempt:
         intent = record.intent
@@ -189,7 +166,7 @@ class LiveExecutor:
             except TransactionTooLarge:
                 if max_accounts is None:
                     raise
-                quote = await self._quote(intent, max_accounts=max_accounts)
+                quote = await self._quoter.quote(intent, max_accounts=max_accounts)
                 check_quote(intent, quote, max_price_impact_bps=self._execution.max_price_impact_bps)
         raise AssertionError("unreachable")
 
@@ -203,7 +180,7 @@ class LiveExecutor:
             plan = await self._swap.instructions(
                 quote, user=self._wallet, level=self._execution.priority_fee.level, max_priority_fee_lamports=max_fee
             )
-            input_mint, output_mint = self._mints(intent)
+            input_mint, output_mint = self._quoter.mints(intent)
             check_plan(
                 plan,
                 wallet=self._wallet_key,
@@ -256,10 +233,6 @@ class LiveExecutor:
         """L comes from our own node and from nobody else."""
         with _unknown():
             return (await self._rpc.get_latest_blockhash("confirmed")).result
-
-    def _mints(self, intent: OrderIntent) -> tuple[Mint, Mint]:
-        buying = intent.side is Side.BUY
-        return (self._quote_mint, intent.mint) if buying else (intent.mint, self._quote_mint)
 
     # --- bytes leave
     async def send(self, attempt: Attempt, *, first: bool) -> None:
@@ -345,7 +318,7 @@ class LiveExecutor:
         return deserves_doubt(
             blockhash_slot=attempt.blockhash_slot,
             context_slot=context_slot,
-            amount_lamports=lamports_at_stake(intent, attempt, self._quote_mint),
+            amount_lamports=lamports_at_stake(intent, attempt, self._quoter.quote_mint),
             above_lamports=self._execution.expiry_proof.above_lamports,
         )
 
@@ -401,7 +374,7 @@ class LiveExecutor:
                     intent=record.intent,
                     attempt=attempt,
                     wallet=self._wallet,
-                    quote_mint=self._quote_mint,
+                    quote_mint=self._quoter.quote_mint,
                     finalized=finalized,
                 )
             except FillUnbalanced as error:

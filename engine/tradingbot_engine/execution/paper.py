@@ -3,8 +3,8 @@ The paper executor: quotes are live, everything after them is modelled and marke
 
 What an attempt will have done is decided when it is prepared, and travels in its wire bytes: so paper trades too survive
 a restart, and no state is held here. The model: filled at the quote, whole, `paper_latency_ms` after signing (dated in
-market time by its slot, as a block of a real trade is); base fee
-and the whole allowed priority fee are paid; no rent (whether the token account exists is not known).
+market time by its slot, as a block of a real trade is); base fee and the whole allowed priority fee are paid; no rent
+(whether the token account exists is not known).
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ from tradingbot_engine.clock import Clock
 from tradingbot_engine.core.proof import Case, SignatureStatus, StatusAnswer
 from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, OrderIntent
 from tradingbot_engine.domain.signals import Side
-from tradingbot_engine.domain.units import SOL_MINT, USDC_MINT, Epoch, IntentId, Lamports, Mint, Slot, UnixMs
+from tradingbot_engine.domain.units import SOL_MINT, Epoch, IntentId, Lamports, Mint, Slot, UnixMs
 from tradingbot_engine.errors import LedgerCorrupt
-from tradingbot_engine.execution.limits import check_fair
 from tradingbot_engine.execution.port import Balance, Creator, Quote, Reading
-from tradingbot_engine.execution.programs import QUOTE_DECIMALS
+from tradingbot_engine.execution.quoting import Quoter
 from tradingbot_engine.execution.swap import SwapApi
 from tradingbot_engine.execution.wallet_change import LAMPORTS_PER_SIGNATURE
 from tradingbot_engine.market.event_time import EventTime
@@ -55,13 +54,11 @@ class PaperExecutor:
         decimals: Mapping[Mint, int] | None = None,
         fair_price: Callable[[Mint], float | None] | None = None,
     ) -> None:
-        """`decimals` and `fair_price` as for `LiveExecutor`: on paper the same quotes are refused."""
-        self._swap, self._rpc, self._clock = swap, Rpc(rpc), clock
-        self._decimals, self._fair_price = decimals, fair_price
-        self._wallet = settings.wallet.address
+        """For `decimals` and `fair_price` see `quoting.Quoter`: on paper the same quotes are refused."""
+        self._rpc, self._clock = Rpc(rpc), clock
         self._execution = settings.execution
         self._time = EventTime(settings.market.event_time, clock=clock)
-        self._quote_mint: Mint = SOL_MINT if settings.market.quote == "SOL" else USDC_MINT
+        self._quoter = Quoter(swap=swap, settings=settings, decimals=decimals, fair_price=fair_price)
 
     @property
     def paper(self) -> bool:
@@ -71,25 +68,7 @@ class PaperExecutor:
         return await self._rpc.get_genesis_hash()
 
     async def quote(self, intent: OrderIntent) -> Quote:
-        buying = intent.side is Side.BUY
-        quote = await self._swap.quote(
-            intent_id=intent.id,
-            input_mint=self._quote_mint if buying else intent.mint,
-            output_mint=intent.mint if buying else self._quote_mint,
-            amount=intent.amount_in,
-            slippage_bps=intent.max_slippage_bps,
-            taker=self._wallet,
-        )
-        if self._decimals is not None:
-            check_fair(
-                intent,
-                quote,
-                price_now=None if self._fair_price is None else self._fair_price(intent.mint),
-                base_decimals=self._decimals.get(intent.mint),
-                quote_decimals=QUOTE_DECIMALS[self._quote_mint],
-                max_price_impact_bps=self._execution.max_price_impact_bps,
-            )
-        return quote
+        return await self._quoter.quote(intent)
 
     async def prepare(self, record: IntentRecord, quote: Quote, *, epoch: Epoch, now_ms: UnixMs) -> Attempt:
         intent, number = record.intent, record.attempt + 1
@@ -163,7 +142,7 @@ class PaperExecutor:
             side=intent.side,
             base_delta=base,
             quote_delta=quote,
-            lamport_delta=(quote if self._quote_mint == SOL_MINT else 0) - fee,
+            lamport_delta=(quote if self._quoter.quote_mint == SOL_MINT else 0) - fee,
             base_fee_lamports=LAMPORTS_PER_SIGNATURE,
             priority_fee_lamports=modelled["priority_fee"],
             tip_lamports=0,
