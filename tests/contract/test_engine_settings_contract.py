@@ -17,17 +17,17 @@ from tradingbot_engine.settings.rules import RULES, Below, Needs
 from tradingbot_engine.settings.schema import leaves, value_at
 from tradingbot_operator.catalogue import catalogue
 from tradingbot_operator.crd.v1alpha1.spec import TradingBotSpec
-from tradingbot_operator.local.chain import localnet_chain
-from tradingbot_operator.local.render import Places, Resolved, render
 from tradingbot_operator.manifest.engine_settings import FIELDS, OPERATOR
 from tradingbot_operator.manifest.in_force import notes_of
 from tradingbot_operator.manifest.load import load
 from tradingbot_operator.manifest.verdict import problems_of
+from tradingbot_operator.wire.chain import localnet_chain
+from tradingbot_operator.wire.render import Places, Resolved, render
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = yaml.safe_load((ROOT / "crds" / "samples" / "first-bot.yaml").read_text())
 WALLET = "DezXAZ8z7PnrnRJjz3wXBoRgixCa6xjnB7YaB1pPB263"
-PLACES = Places(sqlite="/s/ledger.db", wallet_key="/s/wallet.json", admin_port="/s/p", admin_token="/s/t")
+PLACES = Places(sqlite="/s/ledger.db", wallet_key="/s/wallet.json", admin_port_file="/s/p", admin_token="/s/t")
 LINE = {"nodes": [{"http": "http://127.0.0.1:1", "websocket": "ws://127.0.0.1:2"}], "swap": "http://127.0.0.1:3"}
 SCHEMA = catalogue().settings
 FREE = [n for n in SCHEMA.settings if not any(n == f or n.startswith(f"{f}.") for f in FIELDS)]

@@ -19,15 +19,15 @@ from tradingbot_operator.catalogue import POOL_FEEDS, catalogue, parse_catalogue
 from tradingbot_operator.crd.v1alpha1 import TradingBot, effective_risk
 from tradingbot_operator.crd.v1alpha1.chain import Localnet
 from tradingbot_operator.crd.v1alpha1.effective import PROFILES
-from tradingbot_operator.local.chain import Chain, Node, localnet_chain
-from tradingbot_operator.local.render import Places, Resolved, render
 from tradingbot_operator.manifest.verdict import problems_of
+from tradingbot_operator.wire.chain import Chain, Node, localnet_chain
+from tradingbot_operator.wire.render import Places, Resolved, render
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = yaml.safe_load((ROOT / "crds" / "samples" / "first-bot.yaml").read_text())
 WALLET = "DezXAZ8z7PnrnRJjz3wXBoRgixCa6xjnB7YaB1pPB263"
 PLACES = Places(
-    sqlite="/state/ledger.db", wallet_key="/state/wallet.json", admin_port="/state/p", admin_token="/state/t"
+    sqlite="/state/ledger.db", wallet_key="/state/wallet.json", admin_port_file="/state/p", admin_token="/state/t"
 )
 LINE = {
     "nodes": [{"http": "http://127.0.0.1:8899", "websocket": "ws://127.0.0.1:8900"}],

@@ -9,11 +9,11 @@ from tradingbot_operator.catalogue import catalogue
 from tradingbot_operator.commands.run import the_bot
 from tradingbot_operator.commands.validate import tell
 from tradingbot_operator.errors import BadInput, Failed
-from tradingbot_operator.local.chain import localnet_chain
 from tradingbot_operator.local.localnet import announced, localnet_command, recall, wait_for_line
 from tradingbot_operator.local.process import ENGINE, Child, child_environment
 from tradingbot_operator.local.state_dir import StateDir, default_path
 from tradingbot_operator.manifest.load import load
+from tradingbot_operator.wire.chain import localnet_chain
 
 LOCALNET_END_S = 15.0
 

@@ -11,11 +11,11 @@ from tradingbot_operator.crd.v1alpha1 import TradingBot
 from tradingbot_operator.errors import BadInput, Failed
 from tradingbot_operator.local import faucet
 from tradingbot_operator.local.board import Board
-from tradingbot_operator.local.chain import Chain, localnet_chain, same_time
 from tradingbot_operator.local.localnet import LocalnetOptions, ask_info, localnet_command, remember, wait_for_line
 from tradingbot_operator.local.process import Child
-from tradingbot_operator.local.render import base_units
 from tradingbot_operator.local.state_dir import StateDir, write_private
+from tradingbot_operator.wire.chain import Chain, localnet_chain, same_time
+from tradingbot_operator.wire.render import base_units
 
 LEAST_FUNDS: dict[str, float] = {"SOL": 100, "USDC": 15_000}
 FUND_S = 30.0

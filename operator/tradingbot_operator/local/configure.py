@@ -5,10 +5,10 @@ import json
 from typing import Any
 
 from tradingbot_operator.crd.v1alpha1 import TradingBot, effective_cluster
-from tradingbot_operator.local.chain import Chain
-from tradingbot_operator.local.render import Places, Resolved, render, risk
 from tradingbot_operator.local.state_dir import StateDir, write_private
 from tradingbot_operator.local.supplies import Supplies
+from tradingbot_operator.wire.chain import Chain
+from tradingbot_operator.wire.render import Places, Resolved, render, risk
 
 
 def configure(bot: TradingBot, *, chain: Chain, supplies: Supplies, state: StateDir) -> int:
@@ -27,7 +27,7 @@ def configure(bot: TradingBot, *, chain: Chain, supplies: Supplies, state: State
         places=Places(
             sqlite=str(state.ledger),
             wallet_key=supplies.wallet_key,
-            admin_port=str(state.admin_port),
+            admin_port_file=str(state.admin_port),
             admin_token=str(state.admin_token),
         ),
         resolved=Resolved(

@@ -20,16 +20,16 @@ from tradingbot_operator.errors import BadInput, Failed
 from tradingbot_operator.local.admin import AdminPort, AdminUnreachable
 from tradingbot_operator.local.audit import AUDIT_S, ask_audit
 from tradingbot_operator.local.board import Board
-from tradingbot_operator.local.chain import Chain
 from tradingbot_operator.local.cluster import LOCALNET_END_S, LocalCluster, same_nodes
 from tradingbot_operator.local.configure import configure, fixed_part
 from tradingbot_operator.local.drain import QUIT_S, drain, open_intents
 from tradingbot_operator.local.localnet import LocalnetOptions
 from tradingbot_operator.local.process import ENGINE, Backoff, Child, how_it_ended
-from tradingbot_operator.local.render import risk
 from tradingbot_operator.local.state_dir import StateDir
 from tradingbot_operator.local.summary import NO_PROOF
 from tradingbot_operator.local.supplies import Supplies
+from tradingbot_operator.wire.chain import Chain
+from tradingbot_operator.wire.render import risk
 
 POLL_S = 0.5
 LOGS_S = 60.0

@@ -6,13 +6,11 @@ from pathlib import Path
 from tradingbot_operator.crd.v1alpha1 import TradingBot, effective_cluster
 from tradingbot_operator.crd.v1alpha1.base import FromSecret
 from tradingbot_operator.errors import BadInput
-from tradingbot_operator.local.chain import Chain, Node
 from tradingbot_operator.local.state_dir import StateDir
 from tradingbot_operator.local.wallet import localnet_wallet, secret_wallet
 from tradingbot_operator.manifest.secrets import SecretMissing, Secrets
-
-WATCHED_ONLY = "11111111111111111111111111111111"
-"""Address of a paper bot without a wallet: the system program, which no key can sign for."""
+from tradingbot_operator.wire.chain import Chain, Node
+from tradingbot_operator.wire.render import WATCHED_ONLY
 
 
 @dataclass(frozen=True)

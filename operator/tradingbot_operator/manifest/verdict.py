@@ -14,9 +14,9 @@ from tradingbot_operator.crd.v1alpha1 import base
 from tradingbot_operator.crd.v1alpha1.rules import ELEMENT_RULES, SPEC_RULES, UNIQUE
 from tradingbot_operator.crd.v1alpha1.spec import TradingBotSpec
 from tradingbot_operator.crd.v1alpha1.tradingbot import TradingBot
-from tradingbot_operator.local.render import preview
 from tradingbot_operator.manifest.engine_settings import conflict_problems, setting_problems
 from tradingbot_operator.manifest.problem import Path, Problem, shown, shown_text
+from tradingbot_operator.wire.render import preview
 
 PUBLIC_KEY_BYTES = 32
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tradingbot_operator.crd.v1alpha1.base import (
+    DNS_1035,
     Address,
     FromSecret,
     HttpUrl,
@@ -15,14 +16,16 @@ from tradingbot_operator.crd.v1alpha1.base import (
     WebsocketUrl,
 )
 
+LocalnetName = Annotated[str, Field(pattern=DNS_1035, max_length=40)]
 Scenario = Literal["Calm", "Trend", "Viral", "RugPull", "Dead"]
 
 
 class Localnet(Model):
     """The embedded Solana cluster. It comes with chain, wallet, endpoints, swap API and ledger."""
 
-    name: Name | None = None
-    """Bots of one namespace that state the same name share one localnet; absent: the bot has its own."""
+    name: LocalnetName | None = None
+    """Bots of one namespace that state the same name share one localnet, and those that state none share one too. On a
+    laptop every bot has its own."""
     nodes: Annotated[int, Field(ge=1, le=9), Unit("nodes")] = 3
     """How many JSON-RPC nodes stand over the one bank."""
     scenario: Scenario = "Calm"

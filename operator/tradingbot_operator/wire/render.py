@@ -6,30 +6,44 @@ from typing import Any
 
 from tradingbot_operator.crd.v1alpha1 import TradingBot, TradingBotSpec, effective_cluster, effective_risk
 from tradingbot_operator.crd.v1alpha1.tradingbot import ObjectMeta
-from tradingbot_operator.local.chain import Chain
 from tradingbot_operator.manifest.engine_settings import put_settings
+from tradingbot_operator.wire.chain import Chain, Node
 
 BASE_UNITS = {"SOL": 10**9, "USDC": 10**6}
 ENGINE_SHARDS = 1
 """One engine owns all tokens until members share them."""
+WATCHED_ONLY = "11111111111111111111111111111111"
+"""Address of a paper bot without a wallet: the system program, which no key can sign for."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Places:
-    """Files of this machine that the engine reads and writes; `sqlite` is None with PostgreSQL."""
+    """
+    Where an engine finds and leaves its things, on a laptop or in a pod.
+
+    Attributes:
+        sqlite: File of the ledger; None with PostgreSQL.
+        wallet_key: File with the wallet's key; None on paper without a wallet.
+        admin_token: File with the token of the admin port.
+        admin_host: Interface of the admin port.
+        admin_port: Number of the admin port; 0 takes a free one.
+        admin_port_file: Where its number is written; None where it is known.
+    """
 
     sqlite: str | None
     wallet_key: str | None
-    admin_port: str
     admin_token: str
+    admin_host: str = "127.0.0.1"
+    admin_port: int = 0
+    admin_port_file: str | None = None
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """What the manifest only names: addresses and keys, taken from Secrets or from localnet."""
+    """What the manifest only names: addresses and keys, taken from Secrets or from localnet; None: the environment tells."""
 
     chain: Chain
-    wallet_address: str
+    wallet_address: str | None
     ledger_url: str | None = None
     swap_api_key: str | None = None
 
@@ -60,7 +74,7 @@ def render(bot: TradingBot, *, places: Places, resolved: Resolved, cluster_id: s
         },
         "wallet": {"address": resolved.wallet_address, "key_file": places.wallet_key},
         "rpc": {
-            "endpoints": [vars(node) for node in chain.nodes],
+            "endpoints": [_node(node) for node in chain.nodes],
             "request_timeout_s": spec.rpc.timeout_milliseconds / 1000,
             "max_in_flight": spec.rpc.max_in_flight,
             **_node_care(spec),
@@ -70,7 +84,7 @@ def render(bot: TradingBot, *, places: Places, resolved: Resolved, cluster_id: s
         "strategies": strategies(spec),
         "risk": risk(spec),
         "execution": _execution(spec, resolved),
-        "ledger": {"url": resolved.ledger_url} if resolved.ledger_url else {"sqlite_path": places.sqlite},
+        "ledger": _ledger(places, resolved),
         "queue": {
             "max_size": spec.queue.max_size,
             "deadline_ms": spec.queue.deadline_milliseconds,
@@ -82,9 +96,9 @@ def render(bot: TradingBot, *, places: Places, resolved: Resolved, cluster_id: s
             "force_timeout_s": spec.shutdown.force_timeout_seconds,
         },
         "admin": {
-            "host": "127.0.0.1",
-            "port": 0,
-            "port_file": places.admin_port,
+            "host": places.admin_host,
+            "port": places.admin_port,
+            "port_file": places.admin_port_file,
             "token_file": places.admin_token,
         },
         "logging": {"level": spec.logging.level, "json_lines": spec.logging.json_lines},
@@ -98,7 +112,7 @@ def preview(spec: TradingBotSpec) -> dict[str, Any]:
     bot = TradingBot.model_construct(
         api_version="tradingbot.dev/v1alpha1", kind="TradingBot", metadata=ObjectMeta(name="preview"), spec=spec
     )
-    nowhere = Places(sqlite=None, wallet_key=None, admin_port="", admin_token="")
+    nowhere = Places(sqlite=None, wallet_key=None, admin_token="")
     resolved = Resolved(chain=Chain(nodes=()), wallet_address="")
     return render(bot, places=nowhere, resolved=resolved, cluster_id="", generation=0)
 
@@ -131,11 +145,14 @@ def base_units(amount: float | None, quote: str) -> int | None:
 
 
 def strategies(spec: TradingBotSpec) -> list[dict[str, Any]]:
-    """Return the strategies; those without an allocation share equally what the others leave, up to their limit."""
+    """
+    Return the strategies; those without an allocation share equally what the others leave.
+
+    risk.maxStrategyPercent is not applied here: the engine holds to it in any case, and it may change while the engine runs.
+    """
     stated = sum(s.allocation_percent or 0.0 for s in spec.strategies)
     silent = sum(s.allocation_percent is None for s in spec.strategies)
-    limit = effective_risk(spec).max_strategy_percent
-    share = min(limit, (100.0 - stated) / silent) if silent else 0.0
+    share = (100.0 - stated) / silent if silent else 0.0
     return [
         {
             "name": s.name,
@@ -145,6 +162,17 @@ def strategies(spec: TradingBotSpec) -> list[dict[str, Any]]:
         }
         for s in spec.strategies
     ]
+
+
+def _node(node: Node) -> dict[str, Any]:
+    """Return a node as the engine reads it, without an address that only the environment tells."""
+    return {name: value for name, value in vars(node).items() if value not in (None, "")}
+
+
+def _ledger(places: Places, resolved: Resolved) -> dict[str, Any]:
+    if resolved.ledger_url:
+        return {"url": resolved.ledger_url}
+    return {"sqlite_path": places.sqlite} if places.sqlite else {}
 
 
 def _node_care(spec: TradingBotSpec) -> dict[str, Any]:

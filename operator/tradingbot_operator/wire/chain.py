@@ -8,7 +8,7 @@ from tradingbot_operator.errors import Failed
 
 @dataclass(frozen=True)
 class Node:
-    """One JSON-RPC node."""
+    """One JSON-RPC node; an empty address is told by the engine's environment, from a Secret."""
 
     name: str
     url: str

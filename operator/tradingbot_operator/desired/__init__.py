@@ -1,0 +1,1 @@
+"""What a bot becomes on a cluster: pure functions from its spec to Kubernetes objects, one file per kind."""
