@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import orjson
 from pydantic import ValidationError
 
 from tradingbot_engine.api.server import LiveSettings
 from tradingbot_engine.book import Book
-from tradingbot_engine.errors import PermanentError
 from tradingbot_engine.ledger.port import Ledger
 from tradingbot_engine.lifecycle import Lifecycle
-from tradingbot_engine.settings import EngineSettings, RiskSettings, problems_of
+from tradingbot_engine.settings import EngineSettings, RiskSettings, SettingsInvalid, problems_of
+from tradingbot_engine.settings.rules import View, broken_rules
 
 
 class Live:
@@ -29,7 +32,7 @@ class Live:
         self._tell()
 
     async def apply(self, live: LiveSettings) -> bool:
-        """Keep and use `live` unless a newer generation is in force; raise PermanentError if its numbers are wrong."""
+        """Keep and use `live` unless a newer generation is in force; raise SettingsInvalid if its numbers are wrong."""
         risk = self._merged(live.risk)
         kept = await self._ledger.set_live(
             generation=live.generation, paused=live.paused, risk_json=orjson.dumps(live.risk).decode()
@@ -46,11 +49,15 @@ class Live:
         await self._book.refresh_bot()
         self._tell()
 
-    def _merged(self, changes: dict[str, object]) -> RiskSettings:
+    def _merged(self, changes: Mapping[str, Any]) -> RiskSettings:
+        """Return the file's risk with `changes` laid over it, name by name: what is not mentioned stays as the file says."""
         try:
-            return RiskSettings.model_validate(self._settings.risk.model_dump() | changes)
+            risk = RiskSettings.model_validate(_laid_over(self._settings.risk.model_dump(), changes))
         except ValidationError as error:
-            raise PermanentError("; ".join(problems_of(error))) from error
+            raise SettingsInvalid("\n".join(problems_of(error, under="risk"))) from None
+        if broken := list(broken_rules(View({"risk": risk}))):
+            raise SettingsInvalid("\n".join(broken))
+        return risk
 
     def _tell(self) -> None:
         bot = self._book.bot
@@ -58,3 +65,11 @@ class Live:
             self._lifecycle.tell("Paused", "by the manifest" if bot.paused else "by hand; `resume` clears it")
         else:
             self._lifecycle.clear("Paused")
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    out = dict(below)
+    for name, value in above.items():
+        group = out.get(name)
+        out[name] = _laid_over(group, value) if isinstance(group, dict) and isinstance(value, dict) else value
+    return out

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tradingbot_engine.errors import EngineError
 from tradingbot_engine.redact import remember, scrub
-from tradingbot_engine.settings import AdminSettings, problems_of
+from tradingbot_engine.settings import AdminSettings, SettingsInvalid, problems_of
 
 _MAX_BODY = 64 * 1024
 
@@ -30,9 +30,10 @@ _MAX_BODY = 64 * 1024
 class LiveSettings(BaseModel):
     """What may change without a restart; the newest generation wins."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Strict: "false" in quotes must not pause a bot, nor `true` pass for generation 1.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    generation: int = Field(ge=0)
+    generation: int = Field(ge=0, le=2**63 - 1)
     paused: bool
     risk: dict[str, Any] = Field(default_factory=dict)
     """Groups and names of the engine's `risk` settings; absent: those of the file."""
@@ -105,6 +106,8 @@ class AdminServer:
             return await handler(request)
         except ValidationError as error:
             return _json({"error": "; ".join(problems_of(error))}, status=400)
+        except SettingsInvalid as error:
+            return _json({"error": "; ".join(str(error).splitlines())}, status=400)
         except orjson.JSONDecodeError as error:
             return _json({"error": scrub(f"the body is not JSON: {error}")}, status=400)
         except EngineError as error:
@@ -138,8 +141,10 @@ class AdminServer:
         return _json({"latched": False})
 
     async def _drain(self, request: web.Request) -> web.Response:
-        wait = request.query.get("wait", "true") != "false"
-        progress = await self._control.drain(wait=wait)
+        wait = request.query.get("wait", "true")
+        if wait not in ("true", "false"):
+            raise SettingsInvalid(f"wait: must be true or false (value {wait[:80]!r})")
+        progress = await self._control.drain(wait=wait == "true")
         return _json(progress, status=200 if progress.get("drained") else 202)
 
 

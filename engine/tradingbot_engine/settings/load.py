@@ -60,15 +60,19 @@ class Sources:
         return _merge(self.file, self.environment)
 
 
-def problems_of(error: ValidationError) -> list[str]:
-    """Return one line per problem: path, what is wrong, and the value unless it could be a secret."""
+def problems_of(error: ValidationError, *, under: str = "") -> list[str]:
+    """
+    Return one line per problem: path, what is wrong, and the value unless it could be a secret.
+
+    `under` is the group that was judged, where the error does not name it.
+    """
     lines: list[str] = []
     for item in error.errors(include_url=False):
         cause = item.get("ctx", {}).get("error")
         if isinstance(cause, Contradictions):
             lines += cause.problems
             continue
-        path = ".".join(str(part) for part in item["loc"]) or "settings"
+        path = ".".join(str(part)[:_SHOWN_CHARS] for part in ((under,) if under else ()) + item["loc"]) or "settings"
         lines.append(
             scrub(f"{path}: {item['msg'].removeprefix('Value error, ')}{_shown(item['loc'], item.get('input'))}")
         )
