@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -161,6 +162,18 @@ class TradeRig:
     def path_of(self, intent: OrderIntent) -> list[IntentState]:
         """Return the states that the driver told of, in order."""
         return [r.state for r in self.steps if r.intent.id == intent.id]
+
+
+async def old_copy(rig: TradeRig, folder: Path) -> Ledger:
+    """Copy the ledger as it is now, then let the bot trade on; return the copy, opened."""
+    path = folder / "old.sqlite"
+    with sqlite3.connect(folder / "ledger.sqlite") as source, sqlite3.connect(path) as copy:
+        source.backup(copy)
+    done = await rig.drive(await rig.claim(an_intent("after-the-copy")))
+    assert done.state == "DONE"
+    ledger = open_ledger(LedgerSettings(sqlite_path=path), holder="b" * 32, clock=SystemClock(), paper=False)
+    await ledger.open()
+    return ledger
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from tradingbot_engine.bus.core_events import CoreEvents
 from tradingbot_engine.bus.seen import SeenSignals
 from tradingbot_engine.bus.signals import SignalQueue
 from tradingbot_engine.chores import Chores, Parts, chores_of
+from tradingbot_engine.comparison import Comparison, entries_wait_for_two
 from tradingbot_engine.core.decide import decide
 from tradingbot_engine.core.ids import shard_of
 from tradingbot_engine.core.screen import ScreenLimits
@@ -37,7 +38,7 @@ from tradingbot_engine.nodes import NodeWatch
 from tradingbot_engine.outside import Outside
 from tradingbot_engine.pipeline import Pipeline
 from tradingbot_engine.pulse import Pulse
-from tradingbot_engine.recovery import compare_with_chain, take_shards
+from tradingbot_engine.recovery import take_shards
 from tradingbot_engine.settings import EngineSettings, switched_off
 from tradingbot_engine.status import Before, StatusPage
 from tradingbot_engine.tally import Tally
@@ -79,14 +80,26 @@ class Wired:
             await self.outside.ledger.release(ownership, now_ms=self.outside.clock.now_ms())
 
 
-async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecycle, metrics: Metrics) -> Wired:
-    """Check the ledger against the chain, take the shards, wire the trade path, and warm it with what is known."""
+async def assemble(
+    outside: Outside,
+    settings: EngineSettings,
+    lifecycle: Lifecycle,
+    metrics: Metrics,
+    comparison: Comparison | None = None,
+) -> Wired:
+    """
+    Check the ledger against the chain, take the shards, wire the trade path, and warm it with what is known.
+
+    `comparison` remembers from one try to the next how long nodes have been silent; absent: a new one.
+    """
     ledger, clock, feed, tokens = outside.ledger, outside.clock, outside.feed, outside.tokens
+    if comparison is None:
+        comparison = Comparison(ledger=ledger, rpc=outside.rpc, lifecycle=lifecycle, clock=clock)
     bot = await adopt(outside, settings)
     outside.rpc.expect_genesis(bot.genesis_hash)
     await outside.rpc.probe()  # so that the nodes' troubles are told before what may fail for want of them
     if not bot.paper:
-        await compare_with_chain(ledger, outside.rpc, bot)
+        await comparison.compare(bot)
     owned = await take_shards(ledger, holder=outside.holder, clock=clock)
 
     early: deque[Event] = deque()  # what the book tells before the pipeline is there
@@ -114,9 +127,7 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
     live = Live(settings=settings, ledger=ledger, book=book, lifecycle=lifecycle)
     await live.load()
     desk = Desk(settings=settings, tokens=tokens, book=book, live=live, feed=feed, tally=tally, clock=clock)
-    guard = LedgerGuard(
-        ledger=ledger, lifecycle=lifecycle, compare=lambda now: compare_with_chain(ledger, outside.rpc, now)
-    )
+    guard = LedgerGuard(ledger=ledger, lifecycle=lifecycle, compare=comparison.compare)
     trades = Trades(
         driver_with=lambda on_step: TradeDriver(
             ledger=ledger,
@@ -126,7 +137,7 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
             genesis_hash=outside.genesis_hash,
             on_step=on_step,
             on_send=tally.sending,
-            recheck=desk.recheck,
+            recheck=entries_wait_for_two(lifecycle, desk.recheck),
             hold=lambda: guard.hold() or not outside.rpc.serving,
             on_ledger_away=guard.away,
         ),
@@ -232,6 +243,7 @@ async def assemble(outside: Outside, settings: EngineSettings, lifecycle: Lifecy
                 emit=emit,
                 tally=tally,
                 guard=guard,
+                comparison=comparison,
                 nodes=nodes,
                 pulse=pulse,
                 screens=screen.asks,

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from tradingbot_engine.book import Book
+from tradingbot_engine.comparison import Comparison
 from tradingbot_engine.desk import Desk
 from tradingbot_engine.domain.events import Event
 from tradingbot_engine.execution.reclaim import Reclaimer
 from tradingbot_engine.guard import LedgerGuard
 from tradingbot_engine.ledger.port import Ownership
-from tradingbot_engine.lifecycle import Lifecycle, Phase
+from tradingbot_engine.lifecycle import ONE_NODE, Lifecycle, Phase
 from tradingbot_engine.market.event_time import EventTime
 from tradingbot_engine.market.facts import FactsReader
 from tradingbot_engine.market.wallet import read_wallet
@@ -46,6 +47,7 @@ class Parts:
     emit: Callable[[Event], None]
     tally: Tally
     guard: LedgerGuard
+    comparison: Comparison
     nodes: NodeWatch
     pulse: Pulse
     screens: bool
@@ -83,6 +85,7 @@ def chores_of(parts: Parts) -> Chores:
             ("wallet", 5.0, _wallet_watch(parts).compare),
             ("rent", 10.0, _reclaimer(parts).step),
             ("chain", COMPARE_S, _comparing(outside)),
+            ("second-node", 10.0, parts.comparison.again),
         )
     return chores
 
@@ -134,5 +137,10 @@ def _reclaimer(parts: Parts) -> Reclaimer:
         genesis_hash=outside.genesis_hash,
         clock=outside.clock,
         ownerships=lambda: tuple(parts.owned.values()),
-        hold=lambda: parts.guard.hold() or lifecycle.phase is not Phase.READY or lifecycle.fatal is not None,
+        hold=lambda: (
+            parts.guard.hold()
+            or lifecycle.has(ONE_NODE)
+            or lifecycle.phase is not Phase.READY
+            or lifecycle.fatal is not None
+        ),
     )

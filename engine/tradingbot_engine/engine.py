@@ -16,6 +16,7 @@ import structlog
 from tradingbot_engine.api.server import AdminServer, LiveSettings
 from tradingbot_engine.app import Wired, assemble
 from tradingbot_engine.clock import Clock
+from tradingbot_engine.comparison import Comparison
 from tradingbot_engine.domain.intents import IntentRecord
 from tradingbot_engine.drain import Drain, Duties
 from tradingbot_engine.errors import (
@@ -119,7 +120,10 @@ class Engine:
         if outside is None:
             return
         self._outside = outside
-        wired = await self._until_it_works(lambda: assemble(outside, self._settings, self._lifecycle, self._metrics))
+        comparison = Comparison(ledger=outside.ledger, rpc=outside.rpc, lifecycle=self._lifecycle, clock=self._clock)
+        wired = await self._until_it_works(
+            lambda: assemble(outside, self._settings, self._lifecycle, self._metrics, comparison)
+        )
         if wired is None:
             return
         self._wired = wired

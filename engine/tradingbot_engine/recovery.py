@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -18,8 +18,10 @@ from solders.pubkey import Pubkey
 
 from tradingbot_engine import crashpoint
 from tradingbot_engine.clock import Clock
-from tradingbot_engine.domain.units import Address, Signature, Slot
+from tradingbot_engine.core.proof import has_every_block
+from tradingbot_engine.domain.units import Address, Signature, Slot, UnixMs
 from tradingbot_engine.errors import EngineError, LedgerBehindChain, LedgerInUse, PermanentError, TemporaryError
+from tradingbot_engine.execution.evidence import list_blocks
 from tradingbot_engine.execution.guards import seed_of_guard, seed_of_reclaim
 from tradingbot_engine.execution.programs import SYSTEM
 from tradingbot_engine.ledger.port import BotRecord, Ledger, Ownership
@@ -34,12 +36,22 @@ _INTENT_ID = re.compile(r"[0-9a-f]{32}")
 READ_AT_ONCE = 8
 """Anybody may send dust to a wallet: what it left in the list is read, but not one after the other."""
 
+BEHIND_S = 120.0
+"""A node whose newest final block is older is no judge of the ledger; finality itself takes 13 s."""
 ASK_AGAIN_S = (0.1, 0.3, 1.0)
 """Pauses before a node is asked again for its part of the comparison; all nodes are asked at the same time."""
 
 
 class ChainUnread(TemporaryError):
     """The nodes do not say enough to compare the ledger with the chain: nothing is signed until they do."""
+
+
+class TooFewNodes(ChainUnread):
+    """Fewer nodes than needed could answer; `alone` is the one that did, if it was one."""
+
+    def __init__(self, message: str, *, alone: str | None) -> None:
+        super().__init__(message)
+        self.alone = alone
 
 
 async def take_shards(ledger: Ledger, *, holder: str, clock: Clock) -> dict[int, Ownership]:
@@ -70,27 +82,70 @@ async def compare_with_chain(ledger: Ledger, rpc: RpcPool, bot: BotRecord) -> in
     ledger does not know (deposits, a person's own trades) are read one by one.
 
     One node may lag, or have holes since it was started from a snapshot, and its silence would let an old copy of the
-    ledger pass: so every node is asked and what any of them shows counts. Two must answer where two are configured.
+    ledger pass: so every node is asked and what any of them shows counts. Two must answer where two are configured; two
+    names for one provider are one.
 
     Returns:
         How many transactions with our mark were compared.
 
     Raises:
         LedgerBehindChain: One is not: an old copy of the ledger was put back, or another ledger trades the same wallet.
-        TemporaryError: Too few nodes could answer, or all are behind what the ledger knows; try again before trading.
+        TooFewNodes: Too few nodes could answer; try again before trading.
+        TemporaryError: All are behind what the ledger knows; the same.
     """
-    names = [endpoint.name for endpoint in rpc.endpoints()]
+    names = rpc.names
     views = await asyncio.gather(*(_view(Rpc(rpc).pinned(n), bot) for n in names), return_exceptions=True)
-    answered = [v for v in views if isinstance(v, _View)]
-    if len(answered) < min(2, len(names)):
+    answered = {name: v for name, v in zip(names, views, strict=True) if isinstance(v, _View)}
+    voices = {rpc.independent(name) for name in answered}
+    if len(voices) < min(2, len({rpc.independent(name) for name in names})):
         problem = next((v for v in views if isinstance(v, BaseException)), None)
         if problem is not None and not isinstance(problem, TemporaryError | PermanentError):
             raise problem
-        raise ChainUnread(f"{len(answered)} of {len(names)} nodes listed the wallet's transactions ({problem})")
-    newest = max(v.finalized for v in answered)
+        raise TooFewNodes(
+            f"{len(answered)} of {len(names)} nodes listed the wallet's transactions ({problem})",
+            alone=next(iter(answered)) if len(voices) == 1 else None,
+        )
+    compared = await _compare(ledger, rpc, bot, list(answered.values()))
+    # Only what every answering node has passed is settled: a slower one may still show something older.
+    await ledger.set_settled_slot(min(v.finalized for v in answered.values()))
+    return compared
+
+
+async def compare_with_one(ledger: Ledger, rpc: RpcPool, bot: BotRecord, name: str, *, now_ms: UnixMs) -> int:
+    """
+    Check the same by the word of one node, whose own history must be good enough to be believed; nothing is settled by it.
+
+    Its blocks must reach back to the last comparison and have no hole since, and its newest final one must be of now: a node
+    that lags, or was started from a snapshot, would let an old copy of the ledger pass.
+
+    Returns:
+        See `compare_with_chain`.
+
+    Raises:
+        LedgerBehindChain: See there.
+        TemporaryError: The node does not answer, or its history is not good enough: the message says why.
+    """
+    node = Rpc(rpc).pinned(name)
+    first = await _patiently(node.get_first_available_block)
+    if first > bot.settled_slot:
+        raise ChainUnread(f"{name} has blocks from slot {first} on, the last comparison is of slot {bot.settled_slot}")
+    tip = (await _patiently(partial(node.get_epoch_info, "finalized"))).result
+    made_s = await _patiently(partial(node.get_block_time, tip.slot))
+    if made_s is None or now_ms / 1000 - made_s > BEHIND_S:
+        age = "of no known time" if made_s is None else f"{now_ms / 1000 - made_s:.0f} s old"
+        raise ChainUnread(f"the newest final block of {name} is {age}: the node lags, or our clock is wrong")
+    view = await _view(node, bot)
+    blocks = await list_blocks(node, name, bot.settled_slot, tip.slot)
+    if blocks is None or not has_every_block(blocks, since=bot.settled_slot, last_height=tip.block_height):
+        raise ChainUnread(f"the history of {name} has holes between slots {bot.settled_slot} and {tip.slot}")
+    return await _compare(ledger, rpc, bot, [view])
+
+
+async def _compare(ledger: Ledger, rpc: RpcPool, bot: BotRecord, views: Sequence[_View]) -> int:
+    newest = max(v.finalized for v in views)
     if newest < bot.settled_slot:
         raise ChainUnread(f"the nodes stand at slot {newest}, the ledger knows of {bot.settled_slot}")
-    listed = {signature: mark for v in answered for signature, mark in v.listed.items()}
+    listed = {signature: mark for v in views for signature, mark in v.listed.items()}
     known = await ledger.signatures_known(list(listed))
     unknown = sorted(listed.keys() - known)
     for first in range(0, len(unknown), READ_AT_ONCE):
@@ -102,8 +157,6 @@ async def compare_with_chain(ledger: Ledger, rpc: RpcPool, bot: BotRecord) -> in
                     f"the wallet signed {signature} with the mark {mark}, which this ledger does not know: "
                     "an older copy of the ledger was put back. Restore the newest copy, or run `tradingbot audit`"
                 )
-    # Only what every answering node has passed is settled: a slower one may still show something older.
-    await ledger.set_settled_slot(min(v.finalized for v in answered))
     return sum(signature in known or bool(mark) for signature, mark in listed.items())
 
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from trade_rig import TradeRig, a_bot, a_world, an_intent
+from trade_rig import TradeRig, a_bot, a_world, an_intent, old_copy
 
 from tradingbot_engine.chores import chores_of
 from tradingbot_engine.clock import SystemClock
 from tradingbot_engine.errors import LedgerBehindChain
 from tradingbot_engine.execution.signer import KeyFileSigner
-from tradingbot_engine.ledger.factory import open_ledger
-from tradingbot_engine.ledger.port import Ledger
 from tradingbot_engine.recovery import ChainUnread, compare_with_chain
 from tradingbot_engine.rpc.pool import RpcPool
-from tradingbot_engine.settings import LedgerSettings
 
 UNUSED = SimpleNamespace(
-    bot=None, flush=None, look=None, refresh=None, risk_limits=None, sale_value=None, take=None, values=None
+    again=None, bot=None, flush=None, look=None, refresh=None, risk_limits=None, sale_value=None, take=None, values=None
 )
 """Parts that the comparison does not touch."""
 
@@ -31,18 +26,6 @@ async def rig(tmp_path) -> AsyncIterator[TradeRig]:
     async with a_world() as world, a_bot(world, tmp_path) as rig:
         yield rig
         world.heal()
-
-
-async def old_copy(rig: TradeRig, folder: Path) -> Ledger:
-    """Copy the ledger as it is now, then let the bot trade on; return the copy, opened."""
-    path = folder / "old.sqlite"
-    with sqlite3.connect(folder / "ledger.sqlite") as source, sqlite3.connect(path) as copy:
-        source.backup(copy)
-    done = await rig.drive(await rig.claim(an_intent("after-the-copy")))
-    assert done.state == "DONE"
-    ledger = open_ledger(LedgerSettings(sqlite_path=path), holder="b" * 32, clock=SystemClock(), paper=False)
-    await ledger.open()
-    return ledger
 
 
 def pool(rig: TradeRig) -> RpcPool:
@@ -73,7 +56,19 @@ async def test_a_running_engine_compares_too_so_that_its_next_start_has_little_t
             feed=None,
             tokens=(),
         )
-        others = ("book", "desk", "lifecycle", "bars", "owned", "emit", "tally", "guard", "nodes", "pulse")
+        others = (
+            "book",
+            "desk",
+            "lifecycle",
+            "bars",
+            "owned",
+            "emit",
+            "tally",
+            "guard",
+            "comparison",
+            "nodes",
+            "pulse",
+        )
         parts = SimpleNamespace(outside=outside, settings=rig.settings, screens=False, **dict.fromkeys(others, UNUSED))
         chores = {name: work for name, _, work in chores_of(parts)}
         assert (await rig.drive(await rig.claim(an_intent("running")))).state == "DONE"

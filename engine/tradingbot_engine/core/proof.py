@@ -174,13 +174,23 @@ def history_reaches_back(case: Case, e: ExpiryEvidence) -> bool:
     return e.node.provider == e.answer.provider and e.node.first_available_block <= case.blockhash_slot
 
 
+def has_every_block(blocks: BlockList, *, since: Slot, last_height: BlockHeight) -> bool:
+    """
+    Tell whether a list of the blocks from slot `since` up to the one of `last_height` has no hole.
+
+    Between the oldest block of the list and the height that was read, one block stands at every height; and what is before
+    the oldest is older than `since`.
+    """
+    reaches_back = blocks.first_slot == since or blocks.first_parent < since
+    return reaches_back and blocks.count == last_height - blocks.first_height + 1
+
+
 def history_is_whole(case: Case, e: ExpiryEvidence) -> bool:
     """
     A node that started from a snapshot may lack blocks in the middle of what it says it has; then its list is too short.
 
-    Between the oldest block of the list and the height that was read, one block stands at every height; and what is before
-    the oldest is older than the blockhash. The heights are the chain's own: a fork that the blockhash was taken from may
-    have counted otherwise. Of a guarded attempt the guard account tells, and no history.
+    The heights are the chain's own: a fork that the blockhash was taken from may have counted otherwise. Of a guarded
+    attempt the guard account tells, and no history.
     """
     if case.guarded or not e.answer.history:
         return True
@@ -188,8 +198,7 @@ def history_is_whole(case: Case, e: ExpiryEvidence) -> bool:
     return (
         blocks is not None
         and blocks.provider == e.answer.provider
-        and (blocks.first_slot == case.blockhash_slot or blocks.first_parent < case.blockhash_slot)
-        and blocks.count == e.height.block_height - blocks.first_height + 1
+        and has_every_block(blocks, since=case.blockhash_slot, last_height=e.height.block_height)
     )
 
 

@@ -91,7 +91,7 @@ class EvidenceGatherer:
         # Two names for one provider are one voice, however often it is configured.
         voice = self._rpc.pool.independent(provider)
         node = NodeRange(voice, await rpc.get_first_available_block(), await rpc.get_genesis_hash())
-        blocks = await self._blocks(rpc, voice, case.blockhash_slot, height.slot) if answer.history else None
+        blocks = await list_blocks(rpc, voice, case.blockhash_slot, height.slot) if answer.history else None
         answer = replace(answer, provider=voice)
         return ExpiryEvidence(height=height, answer=answer, node=node, guard=guarded, blocks=blocks)
 
@@ -117,21 +117,6 @@ class EvidenceGatherer:
             return None
         return known
 
-    async def _blocks(self, rpc: Rpc, voice: str, first: Slot, last: Slot) -> BlockList | None:
-        """Return how many finalized blocks the node lists in [first, last], and the oldest; None if it shows none."""
-        count, oldest = 0, None
-        for start in range(first, last + 1, SLOTS_PER_LIST):
-            end = min(start + SLOTS_PER_LIST - 1, last)
-            listed = {slot for slot in await rpc.get_blocks(start, end) if start <= slot <= end}
-            count += len(listed)
-            oldest = min(listed, default=None) if oldest is None else oldest
-        if oldest is None:
-            return None
-        block = (await rpc.get_block_signatures(oldest)).result
-        if block is None or block.block_height is None or block.parent_slot is None:
-            return None
-        return BlockList(voice, count, oldest, block.block_height, block.parent_slot)
-
     async def _guard(self, rpc: Rpc, guard: Address, slot: Slot) -> GuardReading:
         order = next(self._order)
         answer = await rpc.get_account(guard, "finalized", min_context_slot=slot)
@@ -153,3 +138,19 @@ class EvidenceGatherer:
             provider=answer.provider,
             history=history,
         )
+
+
+async def list_blocks(rpc: Rpc, voice: str, first: Slot, last: Slot) -> BlockList | None:
+    """Return how many finalized blocks a node lists in [first, last], and the oldest; None if it shows none."""
+    count, oldest = 0, None
+    for start in range(first, last + 1, SLOTS_PER_LIST):
+        end = min(start + SLOTS_PER_LIST - 1, last)
+        listed = {slot for slot in await rpc.get_blocks(start, end) if start <= slot <= end}
+        count += len(listed)
+        oldest = min(listed, default=None) if oldest is None else oldest
+    if oldest is None:
+        return None
+    block = (await rpc.get_block_signatures(oldest)).result
+    if block is None or block.block_height is None or block.parent_slot is None:
+        return None
+    return BlockList(voice, count, oldest, block.block_height, block.parent_slot)

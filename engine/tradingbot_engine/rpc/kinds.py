@@ -41,6 +41,7 @@ KINDS: dict[str, Kind] = {
     "getTransaction": _HISTORY,
     "getBlock": _HISTORY,
     "getBlocks": _HISTORY,
+    "getBlockTime": _HISTORY,
     "getRecentPrioritizationFees": _HISTORY,
     "sendTransaction": _HISTORY,  # identical bytes: a second copy is harmless, and never a second transaction
 }

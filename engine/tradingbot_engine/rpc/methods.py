@@ -190,6 +190,11 @@ class Rpc:
         )
         return answer.result
 
+    async def get_block_time(self, slot: Slot) -> int | None:
+        """Return when a block was made by the clocks of its voters, Unix seconds; None if nobody knows."""
+        answer = await self._call("getBlockTime", [slot], lambda v: None if v is None else decode.integer(v))
+        return answer.result
+
     async def get_signatures_for_address(
         self,
         address: Address,
