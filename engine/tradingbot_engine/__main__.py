@@ -16,9 +16,11 @@ _COMMANDS = {
     "catalogue": "tradingbot_engine.commands.catalogue",
     "config": "tradingbot_engine.commands.config",
     "drain": "tradingbot_engine.commands.drain",
+    "fund": "tradingbot_engine.commands.fund",
     "localnet": "tradingbot_engine.localnet.command",
     "reset-tier": "tradingbot_engine.commands.reset_tier",
     "run": "tradingbot_engine.commands.run",
+    "settle": "tradingbot_engine.commands.settle",
 }
 """Subcommand → module; imported when used, so that a small command starts fast."""
 DEBUG_VARIABLE = "TRADINGBOT_DEBUG"

@@ -30,6 +30,7 @@ from tradingbot_engine.errors import (
 from tradingbot_engine.gauges import Gauges
 from tradingbot_engine.lifecycle import RESOLVING, Lifecycle, Phase
 from tradingbot_engine.live import Live
+from tradingbot_engine.market.told_clock import with_told_clock
 from tradingbot_engine.metrics import Metrics
 from tradingbot_engine.outside import Outside, open_in_ledger, open_outside
 from tradingbot_engine.rpc_meter import RpcMeter
@@ -48,10 +49,16 @@ _T = TypeVar("_T")
 
 
 class Engine:
-    """Implements what the admin port may ask (`api.server.Control`)."""
+    """
+    Implements what the admin port may ask (`api.server.Control`).
 
-    def __init__(self, *, settings: EngineSettings, clock: Clock, parent_pid: int | None = None) -> None:
-        self._settings, self._clock, self._parent_pid = settings, clock, parent_pid
+    With `settle` it trades nothing: it follows what is open in the ledger to its end, and ends.
+    """
+
+    def __init__(
+        self, *, settings: EngineSettings, clock: Clock, parent_pid: int | None = None, settle: bool = False
+    ) -> None:
+        self._settings, self._clock, self._parent_pid, self._settle = settings, clock, parent_pid, settle
         self._lifecycle = Lifecycle(clock=clock)
         self._metrics = Metrics(max_series=settings.metrics.max_series)
         self._gauges = Gauges(metrics=self._metrics, lifecycle=self._lifecycle)
@@ -114,6 +121,10 @@ class Engine:
 
     # --- start
     async def _start(self) -> None:
+        told = await self._until_it_works(lambda: with_told_clock(self._settings))
+        if told is None:
+            return
+        self._settings = told
         outside = await self._until_it_works(
             lambda: open_outside(self._settings, clock=self._clock, on_rpc_event=self._rpc_meter.take)
         )
@@ -127,6 +138,9 @@ class Engine:
         if wired is None:
             return
         self._wired = wired
+        if self._settle:
+            await self._settle_all(wired)
+            return
         self._spawn("core", wired.pipeline.decide_forever())
         self._spawn("order", wired.pipeline.order_forever())
         self._spawn("shed", wired.pipeline.shed_forever())
@@ -139,6 +153,18 @@ class Engine:
         self._spawn("feed", outside.feed.run(wired.pipeline.emit))
         await self._resolve(wired)
         self._lifecycle.enter(Phase.READY)
+
+    async def _settle_all(self, wired: Wired) -> None:
+        """Follow what is open until nothing is; make no attempt, take no signal."""
+        self._lifecycle.enter(Phase.DRAINING)
+        self._spawn("mirror", wired.trades.mirror_forever())
+        while self._lifecycle.fatal is None and (left := await self._left_open(wired)):
+            for record in left:
+                wired.trades.follow(record, wired.owned[record.shard])
+            _log.info("settling", open_intents=len(left))
+            await wired.trades.wait_idle()
+        if self._lifecycle.fatal is None:
+            self._lifecycle.request_drain("settled")
 
     async def _resolve(self, wired: Wired) -> None:
         """Before the first signal: follow what was open until it is known whether it landed, by the code of every trade."""
@@ -281,7 +307,7 @@ class Engine:
             ),
             lifecycle=self._lifecycle,
             clock=self._clock,
-            graceful=shutdown.graceful,
+            graceful=shutdown.graceful and not self._settle,  # which would finish exits with new attempts
             trade_timeout_s=shutdown.trade_timeout_s,
             force_timeout_s=shutdown.force_timeout_s,
         )

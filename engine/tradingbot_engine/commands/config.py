@@ -111,7 +111,7 @@ def _source(steps: tuple[str | int, ...], sources: Sources) -> str:
 def _get(data: Any, steps: tuple[str | int, ...]) -> Any:
     for step in steps:
         try:
-            data = data[step]
+            data = data[str(step) if isinstance(data, dict) else step]  # the environment numbers elements by text
         except (KeyError, IndexError, TypeError):
             return _ABSENT
     return data

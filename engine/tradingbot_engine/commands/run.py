@@ -27,6 +27,11 @@ def run(path: Path, parent_pid: int | None) -> None:
 
     Exit codes: 0 drained, 1 failed, 2 bad settings, 3 stopped with trades still open in the ledger.
     """
+    work(path, parent_pid=parent_pid)
+
+
+def work(path: Path, *, parent_pid: int | None = None, settle: bool = False) -> NoReturn:
+    """Run an engine with the settings of a file, and end the process with its exit code."""
     try:
         settings = load_settings(path)
     except SettingsInvalid as error:
@@ -35,7 +40,7 @@ def run(path: Path, parent_pid: int | None) -> None:
     configure_logs(settings.logging)
     import uvloop  # here, so that other commands start without it
 
-    engine = Engine(settings=settings, clock=SystemClock(), parent_pid=parent_pid)
+    engine = Engine(settings=settings, clock=SystemClock(), parent_pid=parent_pid, settle=settle)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = runner.run(engine.run())
     leave(code)

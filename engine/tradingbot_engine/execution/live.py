@@ -56,10 +56,11 @@ from tradingbot_engine.execution.programs import (
     swap_programs,
 )
 from tradingbot_engine.execution.quoting import Quoter
-from tradingbot_engine.execution.signer import KeyUnusable, Signer
+from tradingbot_engine.execution.signer import Signer
 from tradingbot_engine.execution.swap import SwapApi
 from tradingbot_engine.execution.tables import LookupTables
 from tradingbot_engine.execution.wallet_change import FillUnbalanced
+from tradingbot_engine.key_file import KeyUnusable
 from tradingbot_engine.market.normalise import AccountData, Malformed, vault_amount
 from tradingbot_engine.rpc.decode import Blockhash
 from tradingbot_engine.rpc.errors import AlreadyProcessed, PreflightFailed, RequestInvalid, RpcError, RpcUnavailable

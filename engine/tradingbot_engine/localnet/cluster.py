@@ -16,7 +16,7 @@ from aiohttp import web
 from tradingbot_engine.localnet.bank import Bank
 from tradingbot_engine.localnet.faults import SWAP_FAULTS, Faults, NodeFaults, SwapFaults
 from tradingbot_engine.localnet.gateway import Gateway
-from tradingbot_engine.localnet.ports import free_run, listen
+from tradingbot_engine.localnet.ports import HOST, free_run, listen
 from tradingbot_engine.localnet.rpc.methods import METHODS
 from tradingbot_engine.localnet.rpc.node import Node
 from tradingbot_engine.localnet.server import NodeServer
@@ -47,6 +47,7 @@ class Cluster:
         slot_ms: Wall milliseconds per slot, at least 5; 0 for virtual time (`bank.tick()` by hand).
         port: First port; each node takes two (HTTP with websocket, and the websocket again on the next port, where
             JavaScript clients look), then the gateway one. 0 takes free ports.
+        host: Address that is listened on; 0.0.0.0 for all, as in a pod.
         state_dir: Where the chain is kept across runs; None keeps it in a temporary directory.
         speed: How many times as fast as the wall the market plays.
         seed: Seed of the probabilities of faults and of skipped slots.
@@ -64,6 +65,7 @@ class Cluster:
         nodes: int = 3,
         slot_ms: float = 400,
         port: int = 0,
+        host: str = HOST,
         state_dir: Path | None = None,
         speed: float = 1.0,
         seed: int = 0,
@@ -82,7 +84,7 @@ class Cluster:
         self.slot_ms = slot_ms
         self.speed = speed
         self.seed = seed
-        self._port = port
+        self._port, self._host = port, host
         self._temporary = tempfile.TemporaryDirectory(prefix="localnet-") if state_dir is None else None
         directory = state_dir if state_dir is not None else Path(self._temporary.name if self._temporary else "")
         self._store = Store(directory / "localnet.sqlite", keep_slots=keep_slots)
@@ -164,15 +166,20 @@ class Cluster:
     async def _listen(self) -> None:
         for node, (http, websocket) in zip(self._nodes, self._ports(), strict=False):
             runner = await self._run(NodeServer(node).application())
-            await listen(runner, http)
+            await listen(runner, http, host=self._host)
             # JavaScript clients look for the websocket one port higher; who else holds that port keeps it
             with contextlib.suppress(OSError):
-                await listen(runner, websocket)
-            address = f"127.0.0.1:{http}"
+                await listen(runner, websocket, host=self._host)
+            address = f"{self._address}:{http}"
             self.nodes.append(ClusterNode(f"http://{address}", f"ws://{address}", node.faults, node))
         gateway_port = self._ports()[-1][0]
-        await listen(await self._run(self.gateway), gateway_port)
-        self.gateway_url = f"http://127.0.0.1:{gateway_port}"
+        await listen(await self._run(self.gateway), gateway_port, host=self._host)
+        self.gateway_url = f"http://{self._address}:{gateway_port}"
+
+    @property
+    def _address(self) -> str:
+        """How this machine itself reaches what listens."""
+        return HOST if self._host == "0.0.0.0" else self._host  # noqa: S104  # compared, not bound
 
     def _ports(self) -> list[tuple[int, int]]:
         count = len(self._nodes) + 1

@@ -24,6 +24,7 @@ from tradingbot_engine.localnet.market import (
     load_recording,
     transactions_per_slot,
 )
+from tradingbot_engine.localnet.ports import HOST
 from tradingbot_engine.localnet.store import StoreError
 
 PARENT_POLL_S = 0.25
@@ -32,6 +33,7 @@ PARENT_POLL_S = 0.25
 @click.command()
 @click.option("--nodes", type=click.IntRange(1, 32), default=3, show_default=True, help="Number of RPC nodes.")
 @click.option("--port", type=click.IntRange(0, 65000), default=0, help="First port; free ones by default.")
+@click.option("--host", default=HOST, show_default=True, help="Address to listen on; 0.0.0.0 for all, as in a pod.")
 @click.option("--slot-ms", type=click.FloatRange(5, 60_000), default=400.0, show_default=True, help="Wall ms per slot.")
 @click.option("--speed", type=click.FloatRange(0.01, 10_000), default=1.0, show_default=True, help="Market speed.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of traders and of fault probabilities.")
@@ -70,6 +72,7 @@ async def _main(
     *,
     nodes: int,
     port: int,
+    host: str,
     slot_ms: float,
     speed: float,
     seed: int,
@@ -95,6 +98,7 @@ async def _main(
             nodes=nodes,
             slot_ms=slot_ms,
             port=port,
+            host=host,
             state_dir=state_dir,
             speed=speed,
             seed=seed,

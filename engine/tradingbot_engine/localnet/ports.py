@@ -37,9 +37,9 @@ def free_run(length: int) -> int:
     raise OSError(f"no {length} neighbouring free ports")
 
 
-async def listen(runner: web.AppRunner, port: int) -> None:
-    """Serve on the loopback address; raises OSError if the port is taken."""
-    await web.TCPSite(runner, HOST, port, reuse_address=True).start()
+async def listen(runner: web.AppRunner, port: int, *, host: str = HOST) -> None:
+    """Serve on an address of this machine; raises OSError if the port is taken."""
+    await web.TCPSite(runner, host, port, reuse_address=True).start()
 
 
 def _first_outgoing() -> int:

@@ -1,7 +1,8 @@
 """
 Everything an engine can be told, as frozen groups, one file per stage.
 
-The file is JSON in the shape of `EngineSettings`; the environment (`TRADINGBOT_RPC__REQUEST_TIMEOUT_S=…`) wins over it.
+The file is JSON in the shape of `EngineSettings`; the environment (`TRADINGBOT_RPC__REQUEST_TIMEOUT_S=…`, in lists by number
+`TRADINGBOT_RPC__ENDPOINTS__0__URL=…`) wins over it.
 All problems are reported at once; secrets are never printed.
 """
 

@@ -53,6 +53,6 @@ class WalletSettings(Group):
     """The wallet that trades."""
 
     address: Base58Key
-    """Its public key."""
+    """Its public key; where file and environment state none, the key file's own."""
     key_file: Path | None = None
     """Solana CLI JSON (64 numbers) or base58; its public key must equal `address`. Not needed on paper."""

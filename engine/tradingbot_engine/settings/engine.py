@@ -74,7 +74,7 @@ class EngineSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, init_settings
+        return (init_settings,)  # `load.py` merges file and environment, which names elements of lists too
 
     @model_validator(mode="after")
     def _consistent(self) -> EngineSettings:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
+from pydantic_settings import EnvSettingsSource
 from pydantic_settings.exceptions import SettingsError
 
 from tradingbot_engine.errors import PermanentError
+from tradingbot_engine.key_file import KeyUnusable, read_keypair
 from tradingbot_engine.redact import remember, remember_wallet, scrub
 from tradingbot_engine.settings.engine import Contradictions, EngineSettings
 from tradingbot_engine.settings.rules import Loc, View, broken_rules
@@ -22,6 +23,7 @@ from tradingbot_engine.settings.schema import secrets_in
 ENV_PREFIX, ENV_DELIMITER = "TRADINGBOT_", "__"
 MAX_FILE_BYTES = 4 * 1024 * 1024
 _SHOWN_CHARS = 80
+_MAX_ELEMENTS = 1024
 
 
 class SettingsInvalid(PermanentError):
@@ -29,21 +31,6 @@ class SettingsInvalid(PermanentError):
 
 
 _SECRET_FIELDS = frozenset({"url", "websocket_url", "api_key", "key_file", "base_url", "history_url", "price_url"})
-
-
-class _AsTold(EngineSettings):
-    """The same settings without a look at the environment, which may hold what cannot be read."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)
 
 
 @dataclass(frozen=True)
@@ -107,21 +94,20 @@ def settings_from(sources: Sources) -> EngineSettings:
     Raises:
         SettingsInvalid: They have problems: all of them, also those between settings that are sound.
     """
-    data = sources.merged()
+    data, untold = _with_address(sources.merged())
     try:
-        _AsTold(**data)
+        settings = EngineSettings(**data)
     except ValidationError as error:
         broken: list[Loc] = [tuple(item["loc"]) for item in error.errors(include_url=False) if item["loc"]]
         lines = problems_of(error)
         if broken:  # pydantic stops before the rules between groups
             lines += broken_rules(View(_sound_groups(data, broken), broken))
-        lines = [*sources.problems, *lines]
+        lines = [*sources.problems, *untold, *lines]
         raise SettingsInvalid("\n".join(dict.fromkeys(lines))) from None  # the cause would show the values
     except RecursionError:
         raise SettingsInvalid("settings: nested too deeply") from None
     if sources.problems:
         raise SettingsInvalid("\n".join(sources.problems))
-    settings = EngineSettings(**data)
     remember(*secrets_in(settings))
     remember_wallet(settings.wallet.address)
     return settings
@@ -157,7 +143,8 @@ def _environment() -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return what the environment sets, and one line for each variable that cannot be meant or read."""
     source = EnvSettingsSource(EngineSettings)
     groups = tuple(f"{ENV_PREFIX}{name}{ENV_DELIMITER}".upper() for name in EngineSettings.model_fields)
-    ours = {name: text for name, text in os.environ.items() if name.upper().startswith(ENV_PREFIX)}
+    # A Secret made from a file often ends with a newline.
+    ours = {name: text.strip() for name, text in os.environ.items() if name.upper().startswith(ENV_PREFIX)}
     problems, sound = [], {}
     for name, text in sorted(ours.items()):
         if ENV_DELIMITER in name[len(ENV_PREFIX) :] and not name.upper().startswith(groups):
@@ -185,9 +172,35 @@ def _shown(loc: tuple[str | int, ...], value: Any) -> str:
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     out = dict(under)
     for name, value in over.items():
-        below = out.get(name)
-        out[name] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        out[name] = _merged(out.get(name), value)
     return out
+
+
+def _merged(below: Any, value: Any) -> Any:
+    """Return one setting of both; `{"0": …}` stands for elements of a list, as the environment names them."""
+    if not isinstance(value, dict):
+        return value
+    if isinstance(below, dict):
+        return _merge(below, value)
+    if not value or not all(key.isdecimal() and int(key) < _MAX_ELEMENTS for key in value):
+        return value
+    elements = list(below) if isinstance(below, list) else []
+    elements += [{} for _ in range(max(map(int, value)) + 1 - len(elements))]
+    for key, element in value.items():
+        elements[int(key)] = _merged(elements[int(key)], element)
+    return elements
+
+
+def _with_address(data: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the settings with the wallet's address, which its key tells where nobody states it; and why it does not."""
+    wallet = data.get("wallet")
+    if not isinstance(wallet, dict) or wallet.get("address") is not None or not isinstance(wallet.get("key_file"), str):
+        return data, ()
+    try:
+        address = str(read_keypair(Path(wallet["key_file"])).pubkey())
+    except KeyUnusable as error:
+        return data, (f"wallet.key_file: {error}",)
+    return {**data, "wallet": {**wallet, "address": address}}, ()
 
 
 def _sound_groups(data: Mapping[str, Any], broken: list[Loc]) -> dict[str, Any]:

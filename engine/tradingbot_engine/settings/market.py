@@ -42,6 +42,8 @@ class MarketSettings(Group):
     max_staleness_ms: int = Field(default=500, ge=1, le=600_000)
     """Without a proof of life from the feed for this long (wall time), entries are blocked."""
     event_time: EventTimeSettings | None = None
+    clock_url: HttpUrl | None = None
+    """Where localnet tells its market's clock; asked at the start when `event_time` is not set."""
     history_url: HttpUrl | None = None
     """Base of an OHLCV API in GeckoTerminal's shape, asked for bars that the ledger lacks."""
     price_url: HttpUrl | None = None

@@ -100,7 +100,13 @@ def localnet_chain_of(localnet: Localnet) -> Chain:
         for n, port in enumerate(node_ports(localnet), start=1)
     )
     gateway = f"http://{host}:{gateway_port(localnet)}"
-    return Chain(nodes=nodes, swap_url=gateway, history_url=gateway, price_url=gateway)
+    return Chain(
+        nodes=nodes,
+        swap_url=gateway,
+        history_url=gateway,
+        price_url=gateway,
+        clock_url=f"{gateway}/localnet/info",
+    )
 
 
 def node_ports(localnet: Localnet) -> list[int]:

@@ -20,8 +20,13 @@ def localnet_wallet(path: Path) -> str:
         BadInput: The file is there but holds no key; it is never overwritten.
     """
     if not path.exists():
-        write_private(path, json.dumps(list(bytes(Keypair()))))
+        write_private(path, new_wallet())
     return address_of(path.read_text(encoding="utf-8"), str(path))
+
+
+def new_wallet() -> str:
+    """Return the private key of a new wallet, as Solana CLI JSON."""
+    return json.dumps(list(bytes(Keypair())))
 
 
 def secret_wallet(text: str, *, source: str, address: str | None, path: Path) -> str:

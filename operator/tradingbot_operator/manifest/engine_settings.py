@@ -41,6 +41,7 @@ FIELDS = {
     "market.tokens": "spec.market.tokens",
     "market.max_staleness_ms": "spec.market.maxStalenessMilliseconds",
     "market.event_time": OPERATOR,
+    "market.clock_url": OPERATOR,
     "market.history_url": OPERATOR,
     "market.price_url": OPERATOR,
     "screen.min_edge_score": "spec.market.screen.minEdgeScore",

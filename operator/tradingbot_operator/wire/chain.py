@@ -30,6 +30,7 @@ class Chain:
         price_url: Base of the price API, or None.
         genesis_hash: What every node must show; None: the public cluster's own.
         event_time: How event time follows from the slot, in the engine's own shape; None: wall time.
+        clock_url: Where the engine asks for it when it starts, or None.
     """
 
     nodes: tuple[Node, ...]
@@ -38,6 +39,7 @@ class Chain:
     price_url: str | None = None
     genesis_hash: str | None = None
     event_time: dict[str, Any] | None = field(default=None)
+    clock_url: str | None = None
 
 
 MANY = 10_000

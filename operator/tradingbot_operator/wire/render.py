@@ -204,6 +204,7 @@ def _market(spec: TradingBotSpec, chain: Chain) -> dict[str, Any]:
         "tokens": [{"mint": t.mint, "symbol": t.symbol or t.mint[:4]} for t in spec.market.tokens],
         "max_staleness_ms": spec.market.max_staleness_milliseconds,
         "event_time": chain.event_time,
+        "clock_url": chain.clock_url,
         "history_url": chain.history_url,
         "price_url": chain.price_url,
     }

@@ -7,7 +7,8 @@ import pytest
 from execution_cases import OWNER, WALLET
 from solders.keypair import Keypair
 
-from tradingbot_engine.execution.signer import KeyUnusable, load_signer
+from tradingbot_engine.execution.signer import load_signer
+from tradingbot_engine.key_file import KeyUnusable
 
 
 @pytest.mark.parametrize("text", [json.dumps(list(bytes(WALLET))), f"  {WALLET}\n"])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from solders.keypair import Keypair
 
 from tradingbot_engine.settings import EngineSettings, SettingsInvalid, load_settings
 
@@ -99,6 +100,44 @@ def test_a_refused_url_does_not_show_its_key(tmp_path):
 def test_the_environment_wins_over_the_file(tmp_path, monkeypatch):
     monkeypatch.setenv("TRADINGBOT_RPC__REQUEST_TIMEOUT_S", "7.5")
     assert load(tmp_path, good()).rpc.request_timeout_s == 7.5
+
+
+def test_the_environment_names_elements_of_lists_by_number(tmp_path, monkeypatch):
+    """A pod's addresses with keys in them come from Secrets, each into its node; a Secret made from a file ends with a newline."""
+    data = good()
+    data["rpc"]["endpoints"] = [
+        {"name": "a", "url": "https://a.example", "priority": 3},
+        {"name": "b", "requests_per_second": 7},
+    ]
+    monkeypatch.setenv("TRADINGBOT_RPC__ENDPOINTS__1__URL", "https://b.example/hunter2\n")
+    monkeypatch.setenv("TRADINGBOT_RPC__ENDPOINTS__1__WEBSOCKET_URL", "wss://b.example/hunter2\n")
+    first, second = load(tmp_path, data).rpc.endpoints
+    assert (first.name, first.url.get_secret_value(), first.priority) == ("a", "https://a.example", 3)
+    assert (second.name, second.url.get_secret_value()) == ("b", "https://b.example/hunter2")
+    assert second.websocket_url is not None
+    assert second.websocket_url.get_secret_value() == "wss://b.example/hunter2"
+    assert second.requests_per_second == 7
+    monkeypatch.setenv("TRADINGBOT_RPC__ENDPOINTS__3__URL", "https://d.example")
+    with pytest.raises(SettingsInvalid, match=r"rpc\.endpoints\.2\.name"):
+        load(tmp_path, data)
+    monkeypatch.setenv("TRADINGBOT_RPC__ENDPOINTS__999999__URL", "https://d.example")
+    with pytest.raises(SettingsInvalid, match=r"rpc\.endpoints"):
+        load(tmp_path, data)
+
+
+def test_a_wallet_whose_address_nobody_states_is_its_keys_own(tmp_path):
+    """And a key that cannot be read is told with everything else that is wrong."""
+    data, key, path = good(), Keypair(), tmp_path / "wallet"
+    path.write_text(json.dumps(list(bytes(key))))
+    data["wallet"] = {"key_file": str(path)}
+    assert load(tmp_path, data).wallet.address == str(key.pubkey())
+    path.write_text("hunter2")
+    data["queue"] = {"max_size": 0}
+    with pytest.raises(SettingsInvalid) as caught:
+        load(tmp_path, data)
+    lines = str(caught.value).splitlines()
+    assert [line.split(": ")[0] for line in lines] == ["wallet.key_file", "wallet.address", "queue.max_size"]
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "nonsense", "{", '"x"', "null", "\x00"])
