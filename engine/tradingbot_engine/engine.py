@@ -70,6 +70,8 @@ class Engine:
         self._quit = asyncio.Event()
         self._down: Drain | None = None
         self._open_left = 0
+        self._unknown_left = False
+        """The ledger could not be read at the end."""
         self._last_status: dict[str, Any] = {}
 
     async def run(self) -> int:
@@ -101,10 +103,17 @@ class Engine:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await admin.stop()
             if self._outside is not None:
-                await self._outside.close()
+                await self._let_go(self._outside)
         if self._open_left:
             return EXIT_OPEN
-        return EXIT_FAILED if self._lifecycle.fatal else EXIT_DRAINED
+        return EXIT_FAILED if self._lifecycle.fatal or self._unknown_left else EXIT_DRAINED
+
+    async def _let_go(self, outside: Outside) -> None:
+        """Close what is outside; a disk or a server that is away must not hide by its error what was left open."""
+        try:
+            await outside.close()
+        except (EngineError, OSError) as error:
+            _log.warning("not closed in order", error=str(error))
 
     async def _until_told_to_end(self) -> None:
         """Wait for a signal; without the runner nobody would send one."""
@@ -276,8 +285,9 @@ class Engine:
         else:
             self._lifecycle.enter(Phase.DRAINING)
             if self._lifecycle.fatal is None:
-                self._open_left = await open_in_ledger(self._settings, clock=self._clock)
-        _log.info("drained", open_intents=self._open_left)
+                left = await open_in_ledger(self._settings.ledger)
+                self._open_left, self._unknown_left = left or 0, left is None
+        _log.info("drained", open_intents=None if self._unknown_left else self._open_left)
         self._lifecycle.enter(Phase.STOPPED)
         self._lifecycle.drained.set()
 

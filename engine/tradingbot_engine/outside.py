@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from tradingbot_engine.clock import Clock
+from tradingbot_engine.core.intents import OPEN
 from tradingbot_engine.domain.tokens import Token
 from tradingbot_engine.domain.units import Mint
 from tradingbot_engine.errors import EngineError, WrongGenesis
@@ -18,13 +19,14 @@ from tradingbot_engine.execution.signer import Signer, load_signer
 from tradingbot_engine.execution.swap import SwapApi
 from tradingbot_engine.ledger.factory import open_ledger
 from tradingbot_engine.ledger.port import Ledger
+from tradingbot_engine.ledger.readonly import open_ledger_readonly
 from tradingbot_engine.market.pools import build_feed
 from tradingbot_engine.market.port import Feed
 from tradingbot_engine.market.tokens import resolve_tokens
 from tradingbot_engine.rpc.errors import WrongChain
 from tradingbot_engine.rpc.events import OnEvent
 from tradingbot_engine.rpc.pool import RpcPool
-from tradingbot_engine.settings import EngineSettings
+from tradingbot_engine.settings import EngineSettings, LedgerSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +116,20 @@ def _fresh_price(feed: Feed, mint: Mint) -> float | None:
     return None if view is None or view.stale else view.price
 
 
-async def open_in_ledger(settings: EngineSettings, *, clock: Clock) -> int:
-    """Return how many intents are open in the ledger, for an engine that stops before it could reach the chain; 0 if it cannot be read."""
-    ledger = open_ledger(settings.ledger, holder="", clock=clock, paper=settings.bot.mode == "Paper")
-    try:
-        await ledger.open()
-        return len(await ledger.open_intents()) if await ledger.shards() else 0
-    except EngineError:
+async def open_in_ledger(settings: LedgerSettings) -> int | None:
+    """
+    Return how many intents are open in the ledger, for an engine that stops before it could reach the chain.
+
+    It is only read, so that a full disk does not hide them. 0 if there is no ledger yet, None if it cannot be read.
+    """
+    if settings.sqlite_path is not None and not settings.sqlite_path.exists():
         return 0
-    finally:
-        await ledger.close()
+    place = settings.sqlite_path if settings.url is None else settings.url.get_secret_value()
+    assert place is not None, "the settings' own rule: exactly one of the two"
+    states = ", ".join(f"'{state}'" for state in sorted(OPEN))
+    try:
+        async with open_ledger_readonly(place) as reader:
+            ((count,),) = await reader.fetch(f"SELECT count(*) FROM intents WHERE state IN ({states})")  # noqa: S608
+            return int(count)
+    except (EngineError, OSError):
+        return None

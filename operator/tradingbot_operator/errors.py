@@ -17,3 +17,9 @@ class Failed(UserError):
     """It was right, and yet it did not work; the text says where to look."""
 
     exit_code = 1
+
+
+class LeftOpen(Failed):
+    """It failed while trades were open: they are journalled, and only the next run, or a person, brings them to their end."""
+
+    exit_code = 3

@@ -118,7 +118,7 @@ def localnet():
         leave(1)
     if refused := TOLD.get("refuses"):
         print(f"Error: {refused}: no time", file=sys.stderr)
-        leave(1)
+        leave(2)
     remembered = Path(option("--state-dir") + ".port")  # the real one remembers its ports, and leaves them for --port
     port = option("--port") or (remembered.read_text() if remembered.exists() else 0)
     server = ThreadingHTTPServer(("127.0.0.1", int(port)), Node)

@@ -115,6 +115,61 @@ async def test_a_second_one_on_the_same_state_directory_is_refused(tmp_path: Pat
         assert await stop(process, signal.SIGINT) == 0
 
 
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("--token", "nonsense"), "not the base58 address of a mint"),
+        (("--token", "DezXAZ8z7PnrnRJjz3wXBoRgixCa6xjnB7YaB1pPB263:9"), "BONK has 5 decimals"),
+        (("--replay", "{folder}/empty.csv"), "empty.csv"),
+        (("--faults", "{folder}/faults.json", "--nodes", "1", "--audit-node", "0"), "faults.json"),
+    ],
+)
+async def test_what_no_second_start_makes_better_is_bad_input(
+    tmp_path: Path, options: tuple[str, ...], why: str
+) -> None:
+    """Exit code 2 and one line, so that whoever starts it again and again stops doing so."""
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "faults.json").write_text('[{"kind": "hang", "nodes": [0]}]')
+    given = [option.format(folder=tmp_path) for option in options]
+    refused = await asyncio.create_subprocess_exec(
+        *COMMAND, *given, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(PATIENCE_S):
+        said, errors = await refused.communicate()
+    assert (refused.returncode, said) == (2, b"")
+    assert why in errors.decode()
+    assert b"Traceback" not in errors
+
+
+SECRET = str(Keypair())
+LEAKS = """
+import structlog
+from tradingbot_engine.localnet import command
+async def main(**_):
+    structlog.get_logger("x").warning("trader failed", error="key KEY")
+    raise ValueError("lost KEY")
+command._main = main
+command.localnet(standalone_mode=False)
+"""
+
+
+async def test_what_localnet_logs_holds_no_key() -> None:
+    """Its log lies beside the engine's and is read by the same people; standard output stays the one line."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", LEAKS.replace("KEY", SECRET)),
+        env={**os.environ, "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(PATIENCE_S):
+        said, errors = await process.communicate()
+    assert said == b""
+    assert b"trader failed" in errors
+    assert b"ValueError" in errors
+    assert SECRET.encode() not in errors
+
+
 async def test_it_ends_with_the_process_that_it_belongs_to() -> None:
     """--parent-pid: gone within a second of that process, even if nobody collected it."""
     parent = await asyncio.create_subprocess_exec("sleep", "60")

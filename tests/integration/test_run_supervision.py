@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.small_disk import fill, small_disk
 
 SAMPLE = Path(__file__).parents[2] / "crds" / "samples" / "first-bot.yaml"
 FAKE = Path(__file__).with_name("fake_engine.py")
@@ -350,6 +351,25 @@ def test_a_drain_ends_after_the_trade_timeout_with_trades_open(bench: Bench):
     runner.send_signal(signal.SIGTERM)
     code, summary, _ = finish(runner)
     assert (code, summary["open"]) == (3, 1)
+
+
+def test_a_run_whose_disk_is_full_says_by_its_code_that_trades_are_open(tmp_path: Path):
+    """3 and a line of what to do, not 1: the same disk keeps the runner from noting what it ended."""
+    with small_disk(tmp_path / "small") as place:
+        bench = Bench(tmp_path)
+        bench.state = place / "state"
+        try:
+            bench.tell(open=2)
+            runner = bench.run()
+            bench.trading()
+            fill(place)
+            runner.send_signal(signal.SIGTERM)
+            out, err = runner.communicate(timeout=PATIENCE_S)
+            assert runner.returncode == 3, (out, err)
+            assert "No space left on device" in err
+            assert "trades are still open" in err
+        finally:
+            bench.end()
 
 
 def test_an_engine_that_does_not_drain_is_killed_after_the_force_timeout(bench: Bench):

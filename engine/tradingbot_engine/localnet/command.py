@@ -26,8 +26,27 @@ from tradingbot_engine.localnet.market import (
 )
 from tradingbot_engine.localnet.ports import HOST
 from tradingbot_engine.localnet.store import StoreError
+from tradingbot_engine.logs import configure_logs
+from tradingbot_engine.redact import scrub
+from tradingbot_engine.settings import LoggingSettings
 
 PARENT_POLL_S = 0.25
+
+
+class BadInput(click.ClickException):
+    """What was given is wrong, and stays so however often localnet is started with it."""
+
+    exit_code = 2
+
+    def format_message(self) -> str:
+        return scrub(super().format_message())
+
+
+class Failed(click.ClickException):
+    """Localnet could not start, or could not go on."""
+
+    def format_message(self) -> str:
+        return scrub(super().format_message())
 
 
 @click.command()
@@ -64,7 +83,12 @@ PARENT_POLL_S = 0.25
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--parent-pid", type=int, help="Stop when this process is gone.")
 def localnet(**options: Any) -> None:
-    """Run an embedded Solana cluster, for this engine or for any Solana client."""
+    """
+    Run an embedded Solana cluster, for this engine or for any Solana client.
+
+    Exit codes: 0 stopped, 1 failed, 2 bad input (an option, a token, a recording, a file of faults).
+    """
+    configure_logs(LoggingSettings())
     uvloop.run(_main(**options))
 
 
@@ -115,8 +139,10 @@ async def _main(
             transactions_per_slot=transactions_per_slot(slot_ms),
         )
         market.open()
-    except (StoreError, BadRecording, BadToken) as error:
-        raise click.ClickException(str(error)) from error
+    except (BadRecording, BadToken) as error:
+        raise BadInput(str(error)) from error
+    except StoreError as error:
+        raise Failed(str(error)) from error
     market.mount(cluster.gateway)
     try:
         async with cluster:
@@ -125,11 +151,11 @@ async def _main(
             _announce(cluster, output)
             await _until_stopped(cluster, stop, parent_pid)
     except FaultRefused as error:
-        raise click.ClickException(f"{faults_file}: {error}") from error
+        raise BadInput(f"{faults_file}: {error}") from error
     except StoreError as error:
-        raise click.ClickException(str(error)) from error
+        raise Failed(str(error)) from error
     except OSError as error:
-        raise click.ClickException(f"cannot listen: {error}") from error
+        raise Failed(f"cannot listen: {error}") from error
     finally:
         market.close()
 

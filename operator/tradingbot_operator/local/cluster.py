@@ -8,7 +8,6 @@ from pathlib import Path
 import aiohttp
 
 from tradingbot_operator.crd.v1alpha1 import TradingBot
-from tradingbot_operator.errors import BadInput, Failed
 from tradingbot_operator.local import faucet
 from tradingbot_operator.local.board import Board
 from tradingbot_operator.local.localnet import LocalnetOptions, ask_info, localnet_command, remember, wait_for_line
@@ -55,18 +54,14 @@ class LocalCluster:
         Start localnet, and wait until it serves: on the ports of its first start, which it keeps in its state directory.
 
         Raises:
-            BadInput: A file that it was told to read is wrong.
+            BadInput: A token or a file that it was given is wrong.
             Failed: It did not start.
         """
         command = localnet_command(
             self._options, state_dir=self._state.localnet, parent_pid=os.getpid(), port=None, engine=self._engine
         )
         self._child = Child.start("localnet", command, state=self._state, stdout=self._state.localnet_out)
-        try:
-            line = await wait_for_line(self._child, self._state.localnet_out)
-        except Failed as error:
-            files = (self._options.replay, self._options.faults)
-            raise BadInput(str(error)) if any(file in str(error) for file in files if file) else error from None
+        line = await wait_for_line(self._child, self._state.localnet_out)
         remember(self._state, self._options)
         chain = localnet_chain(line, await ask_info(self._session, line))
         if self._chain is not None and same_time(self._chain.event_time, chain.event_time):
@@ -83,20 +78,6 @@ class LocalCluster:
         """End localnet, if it runs."""
         if self._child is not None and not self._child.ended:
             await self._child.end(patience_s=LOCALNET_END_S)
-
-    async def check_tokens(self, bot: TradingBot) -> None:
-        """Refuse tokens that were added to the manifest after this localnet had been born: the engine would wait for ever."""
-        try:
-            missing = [
-                f"spec.market.tokens[{index}].mint: value {token.mint}: localnet makes its tokens when it is born, and that of"
-                f" {self._state.path} was born without this one: remove it, or begin anew with another --state-dir"
-                for index, token in enumerate(bot.spec.market.tokens)
-                if not await faucet.exists(self._session, self.chain.nodes[0].url, token.mint)
-            ]
-        except (TimeoutError, aiohttp.ClientError, OSError, RuntimeError, ValueError, KeyError):
-            return  # a node that does not answer now is the engine's to wait for
-        if missing:
-            raise BadInput("\n".join(missing))
 
     async def fund(self, bot: TradingBot, wallet: str) -> None:
         """

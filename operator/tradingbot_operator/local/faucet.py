@@ -30,12 +30,6 @@ async def token_balance(session: aiohttp.ClientSession, url: str, address: str, 
     return sum(map(int, holdings))
 
 
-async def exists(session: aiohttp.ClientSession, url: str, address: str) -> bool:
-    """Return whether the chain has an account at an address."""
-    answer = await _call(session, url, "getAccountInfo", [address, {"encoding": "base64"}])
-    return answer["value"] is not None
-
-
 async def fund(session: aiohttp.ClientSession, url: str, address: str, *, lamports: int, patience_s: float) -> None:
     """
     Ask for play money and wait until it has arrived.

@@ -9,10 +9,12 @@ from typing import Any
 
 import aiohttp
 
-from tradingbot_operator.errors import Failed
+from tradingbot_operator.errors import BadInput, Failed
 from tradingbot_operator.local.process import ENGINE, Child, how_it_ended
 from tradingbot_operator.local.state_dir import StateDir, write_private
 
+BAD_INPUT = 2
+"""Localnet's exit code for what no second start makes better: a token, a recording, a file of faults."""
 START_S = 60.0
 """How long localnet may take to be born with its 25 hours of history."""
 
@@ -76,6 +78,7 @@ async def wait_for_line(child: Child, out: Path) -> dict[str, Any]:
     Return what localnet announces in its first line of standard output.
 
     Raises:
+        BadInput: It refuses what it was given.
         Failed: It ended before, said something else, or took too long; the text ends with its log.
     """
     deadline = time.monotonic() + START_S
@@ -84,6 +87,8 @@ async def wait_for_line(child: Child, out: Path) -> dict[str, Any]:
             return line
         if child.ended:
             code = await child.wait()
+            if code == BAD_INPUT:
+                raise BadInput(f"localnet refuses what it was given:\n{child.last_words()}")
             raise Failed(f"localnet did not start ({how_it_ended(code)}):\n{child.last_words()}")
         await asyncio.sleep(0.05)
     raise Failed(f"localnet did not start within {START_S:g} s; log: {child.log}")

@@ -16,13 +16,13 @@ from typing import Any
 import aiohttp
 
 from tradingbot_operator.crd.v1alpha1 import TradingBot
-from tradingbot_operator.errors import BadInput, Failed
+from tradingbot_operator.errors import BadInput, Failed, LeftOpen
 from tradingbot_operator.local.admin import AdminPort, AdminUnreachable
 from tradingbot_operator.local.audit import AUDIT_S, ask_audit
 from tradingbot_operator.local.board import Board
 from tradingbot_operator.local.cluster import LOCALNET_END_S, LocalCluster, same_nodes
 from tradingbot_operator.local.configure import configure, fixed_part
-from tradingbot_operator.local.drain import QUIT_S, drain, open_intents
+from tradingbot_operator.local.drain import DRAINED, FAILED, OPEN, QUIT_S, drain, open_intents
 from tradingbot_operator.local.localnet import LocalnetOptions
 from tradingbot_operator.local.process import ENGINE, Backoff, Child, how_it_ended
 from tradingbot_operator.local.state_dir import StateDir
@@ -97,13 +97,15 @@ class Supervisor:
 
         Raises:
             BadInput: The engine refuses its settings.
+            LeftOpen: As the next, with trades still open.
             Failed: Something needed cannot be had.
+            OSError: The state directory cannot be written.
         """
         await asyncio.to_thread(self._end_orphans)
         self._state.admin_port.unlink(missing_ok=True)
         loops: list[asyncio.Task[None]] = []
         audit: dict[str, Any] | None = None
-        code = 1
+        code = FAILED
         try:
             started = await self._unless_stopped(self._start())
             if started:
@@ -117,14 +119,19 @@ class Supervisor:
             code = await self._drain()
             if self._failure is None and not self._quit.is_set():
                 audit = await self._audit() if started else None
-            if code in (0, 1) and isinstance(left := (audit or {}).get("open"), int) and left > 0:
-                code = 3
+            if code in (DRAINED, FAILED) and isinstance(left := (audit or {}).get("open"), int) and left > 0:
+                code = OPEN
         finally:
             for loop in loops:
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
-            await self._end_children()
+            try:
+                await self._end_children()
+            except OSError as error:  # a full disk: all have ended, it only could not be noted
+                self._failure = self._failure or error
         if self._failure is not None:
+            if code == OPEN and not isinstance(self._failure, BadInput):
+                raise LeftOpen(f"{_in_words(self._failure)}; trades are still open, run again to end them")
             raise self._failure
         return Outcome(code, audit)
 
@@ -139,7 +146,6 @@ class Supervisor:
     async def _start(self) -> None:
         if self._cluster is not None:
             await self._cluster.start()
-            await self._cluster.check_tokens(self._bot)
             if self._bot.spec.mode == "Live":
                 await self._cluster.fund(self._bot, self._supplies.wallet_address)
         self._configure()
@@ -270,9 +276,9 @@ class Supervisor:
         """Drain the engine and return the run's exit code."""
         engine = self._engine
         if engine is None:  # stopped before anything could trade
-            return 1 if self._failure else 0
+            return FAILED if self._failure else DRAINED
         if engine.ended:  # crashed, and not yet started again
-            return 3 if open_intents(self._board) else 1
+            return OPEN if open_intents(self._board) else FAILED
         return await drain(
             engine, admin=self._admin, board=self._board, shutdown=self._bot.spec.shutdown, leave=self._quit
         )
