@@ -23,6 +23,7 @@ from solders.keypair import Keypair
 from tradingbot_engine.audit.transaction import read_transaction
 from tradingbot_engine.clock import SystemClock
 from tradingbot_engine.domain.intents import Attempt, IntentRecord, IntentState, OrderIntent
+from tradingbot_engine.domain.money import SOL
 from tradingbot_engine.domain.portfolio import RiskState
 from tradingbot_engine.domain.signals import Priority, Purpose, Side
 from tradingbot_engine.domain.units import SOL_MINT
@@ -61,6 +62,7 @@ def now_ms() -> int:
 
 def limits() -> ClaimLimits:
     return ClaimLimits(
+        quote=SOL,
         now_ms=now_ms(),
         today="2026-01-01",
         max_strategy_quote=10**15,

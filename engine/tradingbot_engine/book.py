@@ -12,7 +12,7 @@ from collections.abc import Callable
 from tradingbot_engine.domain.events import BookEvent, PositionChanged, RiskChanged
 from tradingbot_engine.domain.portfolio import Position, PositionState, RiskState
 from tradingbot_engine.domain.units import IntentId, Mint, UnixMs
-from tradingbot_engine.ledger.port import BotRecord, Ledger
+from tradingbot_engine.ledger.port import BotRecord, GuardRent, Ledger
 
 
 class Book:
@@ -37,6 +37,8 @@ class Book:
         self.bot = bot
         self.risk = risk
         self.positions: dict[IntentId, Position] = {}
+        self.rent: GuardRent | None = None
+        """Where the rent of guard accounts stands, as last looked; None before, and for bots without guards."""
         self._refreshing = asyncio.Lock()
         self._asked = self._answered = 0
 

@@ -12,7 +12,7 @@ from tradingbot_engine.desk import Desk
 from tradingbot_engine.domain.events import Event
 from tradingbot_engine.execution.reclaim import Reclaimer
 from tradingbot_engine.guard import LedgerGuard
-from tradingbot_engine.ledger.port import Ownership
+from tradingbot_engine.ledger.port import GuardRent, Ownership
 from tradingbot_engine.lifecycle import ONE_NODE, Lifecycle, Phase
 from tradingbot_engine.market.event_time import EventTime
 from tradingbot_engine.market.facts import FactsReader
@@ -128,8 +128,21 @@ def _wallet_watch(parts: Parts) -> WalletWatch:
 
 
 def _reclaimer(parts: Parts) -> Reclaimer:
-    outside, lifecycle = parts.outside, parts.lifecycle
+    outside, lifecycle, execution = parts.outside, parts.lifecycle, parts.settings.execution
     assert outside.signer is not None
+
+    def told(rent: GuardRent, used_up: bool) -> None:
+        parts.book.rent = rent
+        if used_up:
+            lifecycle.tell(
+                "ReclaimFeeBudget",
+                f"failed reclaims cost {rent.failed_fee_lamports} lamports today, limit "
+                f"{execution.reclaim_fee_budget_lamports} (execution.reclaim_fee_budget_lamports): the rent of "
+                f"{rent.outstanding} guards waits for the next UTC day",
+            )
+        else:
+            lifecycle.clear("ReclaimFeeBudget")
+
     return Reclaimer(
         ledger=outside.ledger,
         rpc=outside.rpc,
@@ -143,4 +156,6 @@ def _reclaimer(parts: Parts) -> Reclaimer:
             or lifecycle.phase is not Phase.READY
             or lifecycle.fatal is not None
         ),
+        fee_budget_lamports=execution.reclaim_fee_budget_lamports,
+        told=told,
     )

@@ -10,6 +10,7 @@ from tradingbot_engine.core.risk.approve import Refused, approve
 from tradingbot_engine.core.risk.limits import RiskLimits
 from tradingbot_engine.core.risk.tiers import utc_day
 from tradingbot_engine.domain.intents import IntentRecord, OrderIntent
+from tradingbot_engine.domain.money import CURRENCIES
 from tradingbot_engine.domain.portfolio import Position, RiskState, Tier
 from tradingbot_engine.domain.signals import Purpose, Signal
 from tradingbot_engine.domain.tokens import Token
@@ -17,7 +18,6 @@ from tradingbot_engine.domain.units import BPS_ONE, Lamports, Mint, QuoteUnits
 from tradingbot_engine.ledger.port import ClaimLimits
 from tradingbot_engine.live import Live
 from tradingbot_engine.market.port import Feed
-from tradingbot_engine.market.tokens import QUOTE_DECIMALS
 from tradingbot_engine.settings import EngineSettings
 from tradingbot_engine.tally import Tally
 
@@ -39,7 +39,7 @@ class Desk:
         self._settings, self._book, self._live = settings, book, live
         self._feed, self._tally, self._clock = feed, tally, clock
         self._tokens: dict[Mint, Token] = {t.mint: t for t in tokens}
-        self._quote_decimals = QUOTE_DECIMALS[settings.market.quote]
+        self._quote = CURRENCIES[settings.market.quote]
         self._allocation_percent = {s.name: s.allocation_percent for s in settings.strategies}
 
     @property
@@ -61,7 +61,7 @@ class Desk:
             limits=self.risk_limits(self._book.risk),
             # A token that left the manifest can only be sold, and a sale needs no decimals.
             token=self._tokens.get(signal.mint) or Token(signal.mint, "", 0),
-            quote_decimals=self._quote_decimals,
+            quote=self._quote,
             position=self._book.position(signal.position_id),
             price=view.price if view is not None and view.price else signal.price,
             now_ms=self._clock.now_ms(),
@@ -90,6 +90,7 @@ class Desk:
         percent = min(numbers.max_strategy_percent, self._allocation_percent.get(intent.strategy, 100.0))
         now_ms = self._clock.now_ms()
         return ClaimLimits(
+            quote=self._quote,
             now_ms=now_ms,
             today=utc_day(now_ms),
             max_strategy_quote=int(risk.capital * percent / 100),

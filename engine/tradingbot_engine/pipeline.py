@@ -171,8 +171,8 @@ class Pipeline:
 
     def _refuse(self, signal: Signal, reason: str, message: str) -> None:
         """Nothing was sent: tell the strategy, so that it may wish again."""
-        self._tally.refused(signal.strategy, signal.mint, reason, message)
-        level = _log.info if signal.purpose is Purpose.EXIT else _log.debug
+        first = self._tally.refused(signal.strategy, signal.mint, reason, message, position_id=signal.position_id)
+        level = _log.info if signal.purpose is Purpose.EXIT and first else _log.debug
         level(
             "signal refused",
             strategy=signal.strategy,

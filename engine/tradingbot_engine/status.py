@@ -9,6 +9,7 @@ from typing import Any
 from tradingbot_engine.book import Book
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.core.intents import OPEN
+from tradingbot_engine.core.risk.approve import GUARD_RENT_LAMPORTS
 from tradingbot_engine.domain.intents import IntentState
 from tradingbot_engine.domain.portfolio import Position
 from tradingbot_engine.domain.tokens import Token
@@ -105,6 +106,7 @@ class StatusPage:
                 "realized": risk.realized,
                 "drawdownBps": risk.drawdown_bps,
             },
+            "guards": self._guards(),
             "market": self._market(),
             "tokens": [self._token(token) for token in self._tokens],
             "signals": {"total": self._tally.signals, "refused": dict(self._tally.refusals)},
@@ -117,6 +119,19 @@ class StatusPage:
                 for e in self._rpc.endpoints()
             ],
             "latency": {"p50SignalToSendMs": p50, "p99SignalToSendMs": p99},
+        }
+
+    def _guards(self) -> dict[str, Any] | None:
+        """Return where the rent of guard accounts stands; None for a bot that makes none, and before the first look."""
+        rent = self._book.rent
+        if rent is None or self._settings.execution.mark != "Guard":
+            return None
+        return {
+            "outstanding": rent.outstanding,
+            "lamportsAtMost": rent.outstanding * GUARD_RENT_LAMPORTS,
+            "reclaimsUnderWay": rent.under_way,
+            "failedFeeLamportsToday": rent.failed_fee_lamports,
+            "failedFeeLimitLamports": self._settings.execution.reclaim_fee_budget_lamports,
         }
 
     def _market(self) -> dict[str, Any]:

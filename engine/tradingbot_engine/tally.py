@@ -14,6 +14,8 @@ from tradingbot_engine.metrics import Metrics
 
 _MEMORY = 10_000
 """Latencies and refusals remembered at most."""
+_RECURRING = frozenset({"ExitOpen"})
+"""Refusals of exits that come at every event for as long as another exit of the position is under way."""
 
 
 class Tally:
@@ -27,6 +29,7 @@ class Tally:
         self.refusals: Counter[str] = Counter()
         self.last_refusal: dict[Mint, tuple[str, str]] = {}
         """Per token the newest refusal: (reason, message)."""
+        self._refusals_told: OrderedDict[tuple[IntentId, str], None] = OrderedDict()
         self._signal_at_s: OrderedDict[IntentId, float] = OrderedDict()
         self._to_send_ms: deque[float] = deque(maxlen=_MEMORY)
         self.landed: deque[bool] = deque(maxlen=50)
@@ -36,11 +39,23 @@ class Tally:
         self.signals += 1
         self._metrics.signals.labels(signal.strategy, signal.purpose.value).inc()
 
-    def refused(self, strategy: str, mint: Mint, reason: str, message: str) -> None:
+    def refused(
+        self, strategy: str, mint: Mint, reason: str, message: str, *, position_id: IntentId | None = None
+    ) -> bool:
+        """Count a refusal; return whether it is worth a line: what a position meets again and again is so once."""
         reason = str(reason)  # status is keyed by it, and JSON takes no member of an enum for a key
         self.refusals[reason] += 1
         self.last_refusal[mint] = (reason, message)
         self._metrics.refused.labels(strategy, reason).inc()
+        if reason not in _RECURRING or position_id is None:
+            return True
+        told = (position_id, reason)
+        first = told not in self._refusals_told
+        self._refusals_told[told] = None
+        self._refusals_told.move_to_end(told)
+        while len(self._refusals_told) > _MEMORY:
+            self._refusals_told.popitem(last=False)
+        return first
 
     def approved(self, intent_id: IntentId) -> None:
         """Start the stopwatch of an intent."""

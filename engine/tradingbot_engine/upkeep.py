@@ -19,8 +19,9 @@ from tradingbot_engine.clock import Clock
 from tradingbot_engine.core.risk.limits import RiskLimits
 from tradingbot_engine.core.risk.tiers import apply_flow, assess
 from tradingbot_engine.domain.events import Bar
+from tradingbot_engine.domain.money import SOL
 from tradingbot_engine.domain.portfolio import Position, PositionState, RiskState
-from tradingbot_engine.domain.units import LAMPORTS_PER_SOL, IntentId, Lamports, Mint, QuoteUnits
+from tradingbot_engine.domain.units import IntentId, Lamports, Mint, QuoteUnits
 from tradingbot_engine.errors import (
     FatalError,
     Fenced,
@@ -175,7 +176,7 @@ class WalletWatch:
         if seen.lamports <= self._fee_reserve():
             self._lifecycle.tell(
                 "WalletEmpty",
-                f"{_sol(seen.lamports)} SOL are left, {_sol(self._fee_reserve())} SOL are kept for exits: fund the wallet",
+                f"{SOL.text(seen.lamports)} are left, {SOL.text(self._fee_reserve())} are kept for exits: fund the wallet",
             )
         else:
             self._lifecycle.clear("WalletEmpty")
@@ -194,10 +195,6 @@ class WalletWatch:
             _log.info("money moved by others", quote_units=flow, slot=seen.slot)
             if not self._capital_is_fixed:
                 self._book.take_risk(await self._ledger.risk())
-
-
-def _sol(lamports: Lamports) -> str:
-    return f"{lamports / LAMPORTS_PER_SOL:.9f}".rstrip("0").rstrip(".")
 
 
 class OutboxTeller:

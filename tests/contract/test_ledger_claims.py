@@ -50,6 +50,7 @@ async def refusal(ledger: Ledger, order: Any, ownership: Ownership, **changes: A
     assert result.outcome is ClaimOutcome.REFUSED, result
     assert result.record is None
     assert result.message
+    assert "quote units" not in result.message
     assert await ledger.intent(order.id) is None
     assert (await ledger.intent_counts(), await ledger.positions(closed=True), await violations(ledger)) == before
     assert before[2] == []

@@ -23,7 +23,7 @@ from tradingbot_engine.core.intents import IntentEvent as E
 from tradingbot_engine.domain.intents import IntentState as S
 from tradingbot_engine.errors import Fenced, PermanentError
 from tradingbot_engine.ledger.invariants import violations
-from tradingbot_engine.ledger.port import Ledger, Reclaim, ReclaimEnd
+from tradingbot_engine.ledger.port import GuardRent, Ledger, Reclaim, ReclaimEnd
 
 pytest_plugins = ["support.ledger_fixtures"]
 RENT = 890_880
@@ -120,6 +120,28 @@ async def test_a_reclaim_is_booked_once_and_is_neither_a_gain_nor_a_deposit(ledg
     after = await ledger.risk()
     assert (after.capital, after.realized) == (risk.capital, risk.realized - 5000)
     assert await violations(ledger) == []
+
+
+async def test_what_failed_reclaims_cost_is_told_by_the_day_they_were_signed(ledger: Ledger) -> None:
+    """Only those that failed, and guards that no reclaim names: expired ones cost nothing, successful ones bring more."""
+    ownership, order = await own(ledger), an_entry()
+    await bought(ledger, order, ownership)
+    ends = [
+        ("failed", ReclaimEnd(slot=600, lamport_delta=-5000, fee_lamports=5000, failed=True)),
+        ("expired", None),
+        ("failed-too", ReclaimEnd(slot=601, lamport_delta=-7000, fee_lamports=7000, failed=True)),
+        ("under way", "stays"),
+    ]
+    assert await ledger.guard_rent(since=0, since_ms=0) == GuardRent(1, 0, 0)
+    for signature, end in ends:
+        await ledger.reclaim(a_reclaim(order.id, signature=signature), ownership=ownership)
+        assert await ledger.guard_rent(since=0, since_ms=NOW_MS + 1) == GuardRent(0, 1, 0)
+        if not isinstance(end, str):
+            assert await ledger.reclaim_ended(signature, end, ownership=ownership)
+    assert await ledger.guard_rent(since=0, since_ms=NOW_MS) == GuardRent(0, 1, 12_000)
+    done = ReclaimEnd(slot=602, lamport_delta=RENT - 5000, fee_lamports=5000, failed=False)
+    assert await ledger.reclaim_ended("under way", done, ownership=ownership)
+    assert await ledger.guard_rent(since=0, since_ms=NOW_MS) == GuardRent(0, 0, 12_000)
 
 
 async def test_an_old_owner_journals_and_books_no_reclaim(ledger: Ledger) -> None:

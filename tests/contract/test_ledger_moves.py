@@ -265,7 +265,7 @@ async def test_only_exits_that_the_price_ran_away_from_escalate_and_a_sale_ends_
     await bought(ledger, order, me)
     wall_ms, seen = NOW_MS, []
 
-    async def fails(label: str, event: E, reason: str) -> None:
+    async def fails(label: str, event: E, reason: str, *, failed_at_ms: int | None = None) -> None:
         nonlocal wall_ms
         wall_ms += 10_000
         out = an_exit(order, label, created_at_ms=wall_ms, signal_at_ms=wall_ms - 500_000, amount=1_000_000)
@@ -276,14 +276,16 @@ async def test_only_exits_that_the_price_ran_away_from_escalate_and_a_sale_ends_
             ended["fill"] = a_fill(out, base=0, quote=0)
         await step(ledger, record, event, me, **ended)
         (position,) = await ledger.positions()
-        assert position.exit_failed_at_ms == wall_ms - 500_000 + 3_000
+        assert position.exit_failed_at_ms == (failed_at_ms or wall_ms - 500_000 + 3_000)
         seen.append((position.exit_failures, position.exit_slips))
 
     await fails("first", E.FAIL, SLIP)
     await fails("second", E.FAIL, '{"InstructionError":[3,{"Custom":16001}]}')
     await fails("third", E.ABANDON, "expired")
+    last_failed_at_ms = wall_ms - 500_000 + 3_000
+    await fails("never", E.ABANDON, "Untried: TooOld: the swap API answers HTTP 503", failed_at_ms=last_failed_at_ms)
     await fails("fourth", E.FAIL, SLIP.replace(":", ": "))
-    assert seen == [(1, 1), (2, 1), (3, 1), (4, 2)]
+    assert seen == [(1, 1), (2, 1), (3, 1), (3, 1), (4, 2)]
     again = await place.open()
     assert await again.positions() == await ledger.positions()
 

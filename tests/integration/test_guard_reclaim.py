@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from tradingbot_engine.audit.audit import run_audit
 from tradingbot_engine.clock import SystemClock
 from tradingbot_engine.domain.intents import IntentState, OrderIntent
 from tradingbot_engine.errors import LedgerBehindChain
+from tradingbot_engine.execution import reclaim
 from tradingbot_engine.execution.programs import guard_account
 from tradingbot_engine.execution.reclaim import BATCH, Reclaimer
 from tradingbot_engine.execution.signer import KeyFileSigner
 from tradingbot_engine.ledger.factory import open_ledger
 from tradingbot_engine.ledger.invariants import violations
+from tradingbot_engine.ledger.port import GuardRent
 from tradingbot_engine.recovery import compare_with_chain
 from tradingbot_engine.rpc.methods import Rpc
 from tradingbot_engine.settings import LedgerSettings
@@ -44,6 +47,8 @@ def reclaimer(rig: TradeRig, **options: Any) -> Reclaimer:
             "clock": SystemClock(),
             "ownerships": lambda: [rig.ownership],
             "hold": lambda: False,
+            "fee_budget_lamports": 10**9,
+            "told": lambda rent, used_up: None,
             "patience_ms": 0,
             **options,
         }
@@ -212,6 +217,58 @@ async def test_a_reclaim_whose_sends_are_lost_expires_and_its_guards_are_due_aga
         await until_ended(rig, reclaiming)
         assert (states(rig), guard_holds(rig, intent)) == (["EXPIRED", "DONE"], 0)
         assert await no_flow(rig)
+
+
+async def test_reclaims_that_fail_stop_at_the_days_budget_and_go_on_the_next_day(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each pays a fee for nothing: at the budget no more is signed, it is said, and a new UTC day begins anew."""
+    async with a_bot(world, tmp_path, mark="Guard") as rig:
+        intents = [an_intent(f"costly{i}") for i in range(2)]
+        for intent in intents:
+            assert (await rig.trade(intent)).state is S.DONE
+        await past(rig, *intents)
+        said: list[tuple[GuardRent, bool]] = []
+        clock = Tomorrow()
+        options: dict[str, Any] = {"told": lambda *told: said.append(told), "fee_budget_lamports": 10_000}
+        reclaiming = reclaimer(rig, clock=clock, **options)
+        true_message = reclaim.reclaim_message
+        with monkeypatch.context() as breaking:  # more than a guard holds: the whole transaction fails, for its fee
+            breaking.setattr(
+                reclaim,
+                "reclaim_message",
+                lambda accounts, **rest: true_message([(i, held + 1) for i, held in accounts], **rest),
+            )
+            breaking.setattr(Rpc, "send_transaction", partialmethod(_without_preflight, Rpc.send_transaction))
+            for _ in range(40):
+                await until_ended(rig, reclaiming)
+                if said[-1][1]:
+                    break
+        assert states(rig) == ["FAILED", "FAILED"]
+        assert said[-1] == (GuardRent(2, 0, 10_000), True)
+        await reclaiming.step()
+        assert states(rig) == ["FAILED", "FAILED"]
+        assert {guard_holds(rig, i) for i in intents} == {RENT}
+        clock.ahead_ms = 86_400_000
+        await until_ended(rig, reclaiming)
+        assert states(rig) == ["FAILED", "FAILED", "DONE"]
+        assert {guard_holds(rig, i) for i in intents} == {0}
+        await reclaiming.step()
+        assert said[-1] == (GuardRent(0, 0, 0), False)
+        assert await no_flow(rig)
+
+
+class Tomorrow(SystemClock):
+    """A clock that can be put forward."""
+
+    ahead_ms = 0
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self.ahead_ms
+
+
+async def _without_preflight(rpc: Rpc, send: Any, wire: bytes, **options: Any) -> Any:
+    return await send(rpc, wire, **{**options, "skip_preflight": True})
 
 
 async def test_trades_without_a_guard_are_passed_over(world: World, tmp_path: Path) -> None:

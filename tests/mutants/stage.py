@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mutants.scripted_chain import GENESIS, ScriptedChain, ScriptedPool
@@ -71,7 +72,7 @@ class ScriptedExecutor(LiveExecutor):
         self._rpc = Rpc(pool)  # type: ignore[arg-type]
         self._evidence = EvidenceGatherer(self._rpc)
         self._execution = settings
-        self._quote_mint = SOL_MINT
+        self._quoter = SimpleNamespace(quote_mint=SOL_MINT)  # type: ignore[assignment]
         self._sends, self._looks, self._fills = itertools.count(), itertools.count(), itertools.count()
         self._chain = pool.chain
         self.wallet: int | None = None

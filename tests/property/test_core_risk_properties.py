@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tradingbot_engine.core.risk.approve import Refused, approve, dust_quote
 from tradingbot_engine.core.risk.limits import EXIT_FEE_CAP_FACTOR, EXIT_SLIPPAGE_CAP_BPS, RiskLimits
 from tradingbot_engine.core.risk.tiers import MIN_TIER_MS, ORDER, apply_flow, assess, reset_tier, utc_day
+from tradingbot_engine.domain import money
 from tradingbot_engine.domain.portfolio import PositionState, RiskState, Tier
 from tradingbot_engine.domain.signals import Priority, Purpose, Side, Signal
 from tradingbot_engine.domain.tokens import Token
@@ -178,7 +179,7 @@ def test_an_order_never_exceeds_a_limit(
     )  # fmt: skip
     held = position(bought=bought, sold=sold, exit_failures=failures, exit_slips=failures, state=state)
     answer = approve(
-        signal, bot_id="ab" * 16, risk=risk, limits=limits, token=Token(MINT, "T", decimals), quote_decimals=quote_decimals,
+        signal, bot_id="ab" * 16, risk=risk, limits=limits, token=Token(MINT, "T", decimals), quote=money.SOL if quote_decimals == 9 else money.USDC,
         position=None if entry else held, price=price, now_ms=risk.marked_at_ms,
     )  # fmt: skip
     if isinstance(answer, Refused):

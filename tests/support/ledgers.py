@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from tradingbot_engine.core.intents import IntentEvent
+from tradingbot_engine.domain import money
 from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, OrderIntent
 from tradingbot_engine.domain.portfolio import RiskState
 from tradingbot_engine.domain.signals import Priority, Purpose, Side
@@ -54,6 +55,7 @@ def a_risk(**changes: Any) -> RiskState:
 
 def limits(**changes: Any) -> ClaimLimits:
     wide = ClaimLimits(
+        quote=money.SOL,
         now_ms=NOW_MS,
         today=TODAY,
         max_strategy_quote=50 * SOL,

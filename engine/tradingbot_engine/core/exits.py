@@ -3,12 +3,13 @@ Open positions under watch: when their exits are asked for, and asked for again.
 
 An exit that was decided stays decided. It is asked for once, then waited for: the ledger tells when it is under way, done
 or failed; a failed one is asked for again after a pause that grows with each, also over a restart, and risk sees in
-`position.exit_slips` how often the price ran away from it.
+`position.exit_slips` how often the price ran away from it. One of which nothing was signed (no quote, no node) is no
+failure: the market was not asked, so the next one comes soon, as after a refusal.
 """
 
 from __future__ import annotations
 
-from tradingbot_engine.core.state import ASK_AGAIN_MS, MAX_RETRY_MS, RETRY_MS, CoreState, Holding, Lane, TokenState
+from tradingbot_engine.core.state import ASK_AGAIN_MS, CoreState, Holding, Lane, TokenState
 from tradingbot_engine.core.strategies.base import Exit, Levels
 from tradingbot_engine.domain.effects import Effect, EmitSignal, NoteRefusal
 from tradingbot_engine.domain.events import PositionChanged, RiskChanged, SignalSettled
@@ -107,7 +108,10 @@ def take_position(state: CoreState, event: PositionChanged) -> list[Effect]:
             known.levels = lane.strategy.levels(position) if lane.strategy else Levels()
         if position.exit_open or position.exit_failures > before.exit_failures or before.exit_open:
             known.asked_at_ms = None  # what was asked for is under way, or has ended
-            known.refusals, known.not_before_ms = 0, 0
+        if position.exit_failures > before.exit_failures or position.held != before.held:
+            known.refusals, known.not_before_ms = 0, 0  # it was tried
+        elif before.exit_open and not position.exit_open:
+            known.pause(state.now_ms)  # it was given up before anything was signed
         if position.exit_failures > before.exit_failures:
             known.failed_at_ms = state.now_ms
             priority = known.wanted.priority if known.wanted is not None else Priority.NORMAL
@@ -133,8 +137,7 @@ def settle(state: CoreState, event: SignalSettled) -> list[Effect]:
     for holding in lane.holdings.values():
         if holding.asked_at_ms is not None:
             holding.asked_at_ms = None
-            pause_ms = min(RETRY_MS << min(holding.refusals, 10), MAX_RETRY_MS)
-            holding.refusals, holding.not_before_ms = holding.refusals + 1, state.now_ms + pause_ms
+            holding.pause(state.now_ms)
     state.rearm(token)
     return []
 

@@ -27,12 +27,12 @@ ASK_AGAIN_MS = 60_000
 ENTRY_PATIENCE_MS = 300_000
 """The same for entries, which are asked for only at a bar's close; the ledger allows one per strategy and token."""
 RETRY_MS = 1_000
-"""Pause (event time) after an exit was refused before any attempt; doubled with each refusal in a row, so that one that
-stays (a paused bot, a ledger that is away) is not asked for at every tick."""
+"""Pause (event time) after an exit came to nothing before any attempt; doubled with each in a row, so that what stays (a
+ledger or a swap API that is away) is not asked at every tick."""
 MAX_RETRY_MS = 16_000
 """The longest such pause."""
 FAILED_MS = 1_000
-"""Pause (event time) after the nth failed or abandoned exit of a position: 2ⁿ times this, since each may have cost a fee."""
+"""Pause (event time) after the nth exit of a position that failed or expired: 2ⁿ times this, since each may have cost a fee."""
 MAX_FAILED_MS = 600_000
 """The longest such pause."""
 MAX_CRITICAL_FAILED_MS = 60_000
@@ -59,7 +59,7 @@ class Holding:
     asked_at_ms: UnixMs | None = None
     """When its exit signal left; None while none is on its way."""
     refusals: int = 0
-    """Refusals in a row, before any attempt."""
+    """Exits in a row that were refused or given up before any attempt."""
     not_before_ms: UnixMs = 0
     failed_at_ms: UnixMs | None = None
     """When its last exit failed or was given up; a restart takes it from the ledger. None if none did."""
@@ -73,6 +73,11 @@ class Holding:
     def idle(self) -> bool:
         """Whether an exit may be asked for: something to sell, and none under way."""
         return self.asked_at_ms is None and not self.position.exit_open and self.sellable
+
+    def pause(self, at_ms: UnixMs) -> None:
+        """Ask for no exit for a while: the last one came to nothing before any attempt."""
+        pause_ms = min(RETRY_MS << min(self.refusals, 10), MAX_RETRY_MS)
+        self.refusals, self.not_before_ms = self.refusals + 1, at_ms + pause_ms
 
     def rests(self, priority: Priority, at_ms: UnixMs) -> bool:
         """Whether an exit of this priority must still wait after the last failure; a more urgent one may not have to."""

@@ -18,6 +18,12 @@ from tradingbot_engine.domain.units import UnixMs
 EXIT_MAX_AGE_MS = 60_000
 """An exit without an attempt alive is abandoned after this: the next event makes a new one, with more slippage and fee."""
 EXIT_MAX_ATTEMPTS = 3
+UNTRIED = "Untried"
+"""
+Begins the reason of an exit that was given up before anything of it was signed: no quote, no node, a drain.
+
+The market was not asked, so it counts as no failure: the next one need not rest as after a fee that was paid for nothing.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +75,10 @@ def next_step(
         return Finished()
     if record.state in LIVE:
         return Follow()
-    if not may_attempt:
-        return Abandon("Draining")
     entry = record.intent.purpose is Purpose.ENTRY
+    untried = "" if entry or record.attempts else f"{UNTRIED}: "
+    if not may_attempt:
+        return Abandon(f"{untried}Draining")
     if record.attempt >= (entry_max_attempts if entry else EXIT_MAX_ATTEMPTS):
         return Abandon("AttemptsExhausted")
     # An exit's age counts from its last change: while an attempt is alive it is not the exit that is slow. Nor is it while
@@ -79,7 +86,7 @@ def next_step(
     changed_ms = max(record.intent.created_at_ms, record.updated_at_ms, held_until_ms)
     since_ms = record.intent.created_at_ms if entry else changed_ms
     if now_ms - since_ms > (entry_max_age_ms if entry else EXIT_MAX_AGE_MS):
-        return Abandon("TooOld")
+        return Abandon(f"{untried}TooOld")
     return NewAttempt()
 
 

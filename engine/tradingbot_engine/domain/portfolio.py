@@ -23,7 +23,7 @@ class Position:
 
     Held amount is `bought - sold` in base units; what another position sold of it, or was found gone, counts as sold. `cost`
     and `proceeds` are quote base units, fees of the chain excluded; `exit_open` tells that an exit intent is under way;
-    `exit_failures` counts exits that failed or were given up, for pauses.
+    `exit_failures` counts exits that failed or were given up after an attempt, or for what the market answered, for pauses.
     """
 
     id: IntentId

@@ -22,6 +22,8 @@ class Course:
     """A node's preflight says that it would fail, and none has said otherwise since."""
     rejection: str = ""
     """What the newest preflight said, kept over attempts until one passes."""
+    hindered: str = ""
+    """Why the last try to make an attempt made none; "" once one was signed."""
     seen_slot: Slot = 0
     failures: int = 0
     unproven: str = ""
@@ -38,4 +40,4 @@ class Course:
         self.attempt, self.fresh, self.sends = attempt.n, fresh, 0
         self.guarded, self.taken = carries_guard(attempt), False
         self.last_send_s, self.rejected, self.seen_slot, self.failures = None, False, 0, 0
-        self.unproven = ""
+        self.unproven = self.hindered = ""

@@ -32,7 +32,7 @@ from tradingbot_engine.execution.guards import wire_carries_guard
 from tradingbot_engine.execution.programs import SYSTEM, guard_account
 from tradingbot_engine.execution.signer import Signer
 from tradingbot_engine.execution.wallet_change import FillUnbalanced, read_change
-from tradingbot_engine.ledger.port import GuardDue, Ledger, Ownership, Reclaim, ReclaimEnd
+from tradingbot_engine.ledger.port import GuardDue, GuardRent, Ledger, Ownership, Reclaim, ReclaimEnd
 from tradingbot_engine.rpc.errors import RpcError, RpcUnavailable
 from tradingbot_engine.rpc.methods import Rpc
 from tradingbot_engine.rpc.pool import RpcPool
@@ -44,6 +44,7 @@ BATCH = 7
 PATIENCE_MS = 600_000
 """Fewer than a batch wait so long for company; the fee is that of one transaction either way."""
 LOOKED_AT = 64
+DAY_MS = 86_400_000
 UNITS_PER_GUARD = 500
 """Compute units of one transfer by the System program (150), and some more."""
 
@@ -80,6 +81,8 @@ class Reclaimer:
         clock: Clock,
         ownerships: Callable[[], Sequence[Ownership]],
         hold: Callable[[], bool],
+        fee_budget_lamports: Lamports,
+        told: Callable[[GuardRent, bool], None],
         patience_ms: int = PATIENCE_MS,
     ) -> None:
         """
@@ -89,11 +92,13 @@ class Reclaimer:
             genesis_hash: Of the chain that is traded on.
             ownerships: The shards that are held now.
             hold: Whether new signatures must wait (the ledger may be an older copy, or the engine drains).
+            fee_budget_lamports: What reclaims that fail may cost per UTC day before no new one is signed on it.
+            told: Told at each step where the rent stands, and whether the day's budget is used up.
             patience_ms: How long fewer guards than a batch wait for more.
         """
         self._ledger, self._rpc, self._signer, self._clock = ledger, Rpc(rpc), signer, clock
         self._genesis_hash, self._ownerships, self._hold = genesis_hash, ownerships, hold
-        self._patience_ms = patience_ms
+        self._fee_budget_lamports, self._told, self._patience_ms = fee_budget_lamports, told, patience_ms
         self._wallet = Pubkey.from_string(signer.address)
         self._evidence = EvidenceGatherer(self._rpc)
         self._since: dict[int, Slot] = {}
@@ -112,11 +117,20 @@ class Reclaimer:
         under_way = await self._ledger.open_reclaims()
         for reclaim in under_way:
             await self._follow(reclaim, owned[0])
-        if under_way or self._hold():
+        if await self._used_up() or under_way or self._hold():
             return
         for ownership in owned:
             if await self._begin(ownership):
                 return
+
+    async def _used_up(self) -> bool:
+        """Say where the rent stands; return whether failed reclaims have cost what they may cost today."""
+        now_ms = self._clock.now_ms()
+        since = min((self._since.get(o.shard, 0) for o in self._ownerships()), default=0)
+        rent = await self._ledger.guard_rent(since=since, since_ms=now_ms - now_ms % DAY_MS)
+        used_up = 0 < rent.failed_fee_lamports >= self._fee_budget_lamports
+        self._told(rent, used_up)
+        return used_up
 
     async def _begin(self, ownership: Ownership) -> bool:
         """Sign, journal and send a reclaim of what is due in one shard; False if too little is."""

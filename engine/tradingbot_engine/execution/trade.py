@@ -49,6 +49,8 @@ BACKOFF_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 """How long to wait before a ledger or a quote that was not there is asked again; the last one repeats."""
 MAX_RETRY_AFTER_S = 5.0
 """A swap API may ask for longer, but an intent's age is looked at in between."""
+MAX_TOLD = 300
+"""Characters of an error that an intent's reason keeps."""
 SLIPPAGE_EXCEEDED = "custom program error: 0x1771"
 """How a preflight tells program error 6001."""
 HOPELESS_SLOTS = 400
@@ -143,6 +145,8 @@ class TradeDriver:
                 case Abandon(reason):
                     if course.rejection:
                         reason = f"PreflightRejected: {reason}: {course.rejection}"
+                    elif course.hindered:
+                        reason = f"{reason}: {course.hindered}"
                     record = await self._move(record, ownership, E.ABANDON, reason=reason)
                 case NewAttempt() if self._held():
                     course.held_until_ms = self._clock.now_ms()
@@ -176,6 +180,7 @@ class TradeDriver:
                 # A node that lags may even give the expired attempt's own blockhash, and so the very same signature.
                 raise TemporaryError("the blockhash is no younger than the expired attempt's: its node lags")
         except TemporaryError as error:
+            course.hindered = str(error)[:MAX_TOLD]
             _log.info("no attempt yet", intent=record.intent.id, error=str(error))
             wait_s = error.retry_after_s if isinstance(error, QuoteUnavailable) else 0.0
             await self._clock.sleep(max(min(wait_s, MAX_RETRY_AFTER_S), self._backoff_s(course)))

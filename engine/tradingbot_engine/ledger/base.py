@@ -18,6 +18,7 @@ from tradingbot_engine.ledger.port import (
     ClaimResult,
     FillRow,
     GuardDue,
+    GuardRent,
     Holding,
     Move,
     OutboxRow,
@@ -131,6 +132,9 @@ class ProgramLedger(ABC):
 
     async def reclaim_ended(self, signature: str, end: ReclaimEnd | None, *, ownership: Ownership) -> bool:
         return await self._write(lambda: reclaiming.reclaim_ended(signature, end, ownership=ownership))
+
+    async def guard_rent(self, *, since: Slot, since_ms: UnixMs) -> GuardRent:
+        return await self._read(lambda: reclaiming.guard_rent(since, since_ms))
 
     # --- portfolio and risk
     async def positions(self, *, shard: int | None = None, closed: bool = False) -> Sequence[Position]:

@@ -32,6 +32,8 @@ class IntentView:
     finalized: bool = False
     slipped: bool = False
     """It failed because the price had run away (program error 6001)."""
+    untried: bool = False
+    """It was given up before anything was signed, for no reason of the market's."""
     signal_at_ms: UnixMs = 0
     """Event time."""
     created_at_ms: UnixMs = 0
@@ -92,7 +94,7 @@ def position_view(intents: Sequence[IntentView], *, quote_is_sol: bool, adjusted
     final_proceeds = sum(i.quote_delta for i in exits if i.finalized) + adjusted.quote_delta
     fees = sum(i.fee_lamports for i in intents) if quote_is_sol else 0
 
-    failed = [i for i in exits if i.state in (IntentState.FAILED, IntentState.ABANDONED)]
+    failed = [i for i in exits if i.state in (IntentState.FAILED, IntentState.ABANDONED) and not i.untried]
     entry_open = entry.state in OPEN
     exit_open = any(i.state in OPEN for i in exits)
     over = not entry_open and not exit_open and sold >= bought

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tradingbot_engine.domain.intents import OrderIntent
+from tradingbot_engine.domain.money import SOL, Currency
 from tradingbot_engine.domain.units import SOL_MINT
 from tradingbot_engine.ledger.port import ClaimLimits
 
@@ -122,6 +123,7 @@ def claim_values(intent: OrderIntent, limits: ClaimLimits) -> dict[str, Any]:
         "created_at_ms": intent.created_at_ms,
         "price": intent.price,
         "signal_reason": intent.reason,
+        "quote": limits.quote,
         "now_ms": limits.now_ms,
         "today": limits.today,
         "max_strategy_quote": limits.max_strategy_quote,
@@ -135,6 +137,7 @@ def claim_values(intent: OrderIntent, limits: ClaimLimits) -> dict[str, Any]:
 
 def refusal_message(reason: str, claim: Mapping[str, Any], fact: Mapping[str, Any]) -> str:
     """Return a refusal in words, with its numbers."""
+    quote: Currency = claim["quote"]
     match reason:
         case "Paused":
             return "the bot is paused by its manifest"
@@ -151,25 +154,27 @@ def refusal_message(reason: str, claim: Mapping[str, Any], fact: Mapping[str, An
             return f"{claim['strategy']} is entering {claim['mint']} already"
         case "StrategyLimit":
             together = fact["exposure"] + claim["reserve_quote"]
-            return f"{claim['strategy']} would hold {together} > limit {claim['max_strategy_quote']} quote units"
+            limit = quote.text(claim["max_strategy_quote"])
+            return f"{claim['strategy']} would hold {quote.text(together)} > limit {limit}"
         case "StrategyDrawdown":
-            limit = claim["strategy_max_drawdown_quote"]
-            return f"{claim['strategy']} lies {fact['fall']} quote units below its peak, limit {limit}"
+            limit = quote.text(claim["strategy_max_drawdown_quote"])
+            return f"{claim['strategy']} lies {quote.text(fact['fall'])} below its peak, limit {limit}"
         case "TooManyOpenIntents":
             return f"{fact['open_intents']} intents are open, limit {claim['max_open_intents']}"
         case "InsufficientFunds":
-            return (
-                f"free: {fact['free_quote']} quote units and {fact['free_lamports']} lamports; "
-                f"needed: {claim['reserve_quote']} and {claim['reserve_lamports']} for fees and rent"
-            )
+            free = quote.text(fact["free_quote"])
+            if quote != SOL:
+                free += f" and {SOL.text(fact['free_lamports'])}"
+            fees = SOL.text(claim["reserve_lamports"])
+            return f"free: {free}; needed: {quote.text(claim['reserve_quote'])}, and {fees} for fees and rent"
         case "FeeReserve":
             return (
-                f"of {fact['free_lamports']} free lamports an entry must leave {claim['fee_reserve_lamports']}, "
-                "so that exits can always pay"
+                f"of {SOL.text(fact['free_lamports'])} that is free an entry must leave "
+                f"{SOL.text(claim['fee_reserve_lamports'])}, so that exits can always pay"
             )
         case "FailedFeeBudget":
-            limit = claim["failed_fee_budget_lamports"]
-            return f"failed transactions cost {fact['fees_failed']} lamports today, limit {limit}"
+            limit = SOL.text(claim["failed_fee_budget_lamports"])
+            return f"failed transactions cost {SOL.text(fact['fees_failed'])} today, limit {limit}"
         case "PositionNotOpen":
             return f"position {claim['position_id']} is {fact['position_state'] or 'unknown'}, not OPEN"
         case "ExitOpen":

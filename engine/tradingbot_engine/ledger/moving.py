@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from tradingbot_engine.core.intents import TERMINAL, IntentEvent, next_state
 from tradingbot_engine.core.risk.tiers import utc_day
+from tradingbot_engine.core.steps import UNTRIED
 from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, IntentState
 from tradingbot_engine.domain.signals import Purpose
 from tradingbot_engine.domain.units import SOL_MINT, IntentId, QuoteUnits
@@ -267,6 +268,7 @@ def intent_view(row: Row) -> IntentView:
         bool(filled),
         bool(finalized),
         stands is IntentState.FAILED and SLIPPED.search(reason) is not None,
+        stands is IntentState.ABANDONED and reason.startswith(UNTRIED),
         *times,
     )
 

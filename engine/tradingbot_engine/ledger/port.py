@@ -16,6 +16,7 @@ from typing import Protocol
 from tradingbot_engine.core.intents import IntentEvent
 from tradingbot_engine.domain.events import Bar
 from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, IntentState, OrderIntent
+from tradingbot_engine.domain.money import Currency
 from tradingbot_engine.domain.portfolio import Position, RiskState
 from tradingbot_engine.domain.units import (
     Address,
@@ -86,6 +87,8 @@ class ClaimLimits:
     Amounts in quote base units unless named lamports; ages in milliseconds of wall time.
     """
 
+    quote: Currency
+    """What the bot trades in, for the words of a refusal."""
     now_ms: UnixMs
     today: str
     """UTC date (ISO), for the daily budget of failed fees."""
@@ -228,6 +231,18 @@ class ReclaimEnd:
     lamport_delta: Lamports
     fee_lamports: Lamports
     failed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GuardRent:
+    """Where the rent of guard accounts stands: landed trades whose guard is still full, or on its way to be emptied."""
+
+    outstanding: int
+    """Trades that landed and whose guard no reclaim has named yet."""
+    under_way: int
+    """Reclaims that have not ended."""
+    failed_fee_lamports: Lamports
+    """What reclaims paid that failed, of those signed since the asked time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,6 +394,9 @@ class Ledger(Protocol):
         The rent is no gain and no deposit: it moves the wallet's balance alone; the fee is a loss. The intents of one that
         failed or expired are due again.
         """
+
+    async def guard_rent(self, *, since: Slot, since_ms: UnixMs) -> GuardRent:
+        """Return where the rent stands: trades from slot `since` on, failed reclaims signed at `since_ms` or later."""
 
     # --- portfolio and risk
     async def positions(self, *, shard: int | None = None, closed: bool = False) -> Sequence[Position]:

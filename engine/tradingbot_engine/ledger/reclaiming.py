@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tradingbot_engine.core.intents import TERMINAL
-from tradingbot_engine.domain.units import SOL_MINT, BlockHeight, IntentId, Slot
+from tradingbot_engine.domain.units import SOL_MINT, BlockHeight, IntentId, Slot, UnixMs
 from tradingbot_engine.ledger.owning import fence
-from tradingbot_engine.ledger.port import GuardDue, Ownership, Reclaim, ReclaimEnd
+from tradingbot_engine.ledger.port import GuardDue, GuardRent, Ownership, Reclaim, ReclaimEnd
 from tradingbot_engine.ledger.program import Program, each, execute, one
 
 _ENDED = ", ".join(repr(str(s)) for s in sorted(TERMINAL))
@@ -23,6 +23,12 @@ DUE_SQL = (
 NEXT_SQL = (
     "SELECT min(f.slot) FROM fills f WHERE f.slot >= $1 "
     "AND NOT EXISTS (SELECT 1 FROM guards g WHERE g.intent_id = f.intent_id)"
+)
+RENT_SQL = (
+    "SELECT (SELECT count(*) FROM fills f WHERE f.finalized = 1 AND f.paper = 0 AND f.slot >= $1 "
+    "AND NOT EXISTS (SELECT 1 FROM guards g WHERE g.intent_id = f.intent_id)), "
+    "(SELECT count(*) FROM reclaims WHERE state = 'SENT'), "
+    "(SELECT coalesce(sum(fee_lamports), 0) FROM reclaims WHERE state = 'FAILED' AND signed_at_ms >= $2)"
 )
 _COLUMNS = "signature, wire, blockhash_slot, last_valid_block_height, guards, signed_at_ms"
 INSERT_SQL = f"INSERT INTO reclaims ({_COLUMNS}, state) VALUES ($1, $2, $3, $4, $5, $6, 'SENT')"
@@ -49,6 +55,13 @@ def guards_due(
     return [GuardDue(row[0], bytes(row[1]), row[2], row[3]) for row in rows], (
         newest[0] if waiting[0] is None else waiting[0]
     )
+
+
+def guard_rent(since: Slot, since_ms: UnixMs) -> Program[GuardRent]:
+    """See `Ledger.guard_rent`."""
+    row = yield from one(RENT_SQL, since, since_ms)
+    assert row is not None  # three aggregates are one row
+    return GuardRent(row[0], row[1], int(row[2]))
 
 
 def guards_gone(intents: Sequence[IntentId], *, ownership: Ownership) -> Program[None]:

@@ -51,6 +51,8 @@ class ExecutionSettings(Group):
     max_price_impact_bps: int = Field(default=100, ge=1, le=10_000)
     """How far a trade may move the pool's price."""
     priority_fee: PriorityFeeSettings = PriorityFeeSettings()
+    reclaim_fee_budget_lamports: int = Field(default=1_000_000, ge=0, le=1_000_000_000_000)
+    """What failed transactions that fetch guards' rent back may cost per UTC day before the rest waits until the next."""
     commitment: Literal["processed", "confirmed"] = "confirmed"
     """Of the blockhash and the preflight; fills are always taken at finalized."""
     expiry_proof: ExpiryProofSettings = ExpiryProofSettings()

@@ -321,6 +321,24 @@ def test_an_exit_that_stays_refused_is_asked_for_ever_more_rarely():
     assert len(signals_of(market.tell(fall(START_MS + 81_000)))) == 1
 
 
+def test_an_exit_that_was_never_tried_is_asked_for_again_soon():
+    """No quote, no node: no failure is told, and the pause grows from 1 to 16 seconds only; a real failure ends the series."""
+    market, asked_at_s = held(), []
+    for second in range(1, 80):
+        if signals_of(market.tell(fall(START_MS + second * 1000))):
+            asked_at_s.append(second)
+            market.tell(PositionChanged(position(exit_open=True)))
+            market.tell(PositionChanged(position()))
+            market.tell(SignalSettled("momentum", MINT, Purpose.EXIT, taken=False))
+    assert [b - a for a, b in pairwise(asked_at_s)] == [1, 2, 4, 8, 16, 16, 16]
+    assert "ExitFailed" not in market.refusals
+    market.tell(PositionChanged(position(exit_open=True)))
+    market.tell(PositionChanged(position(exit_failures=1)))
+    assert signals_of(
+        market.tell(fall(START_MS + 81_000))
+    )  # 2 s after the failure, however many came to nothing before
+
+
 def test_an_exit_of_which_nothing_is_heard_is_asked_for_again():
     """A lost answer must not leave a position open for ever."""
     market = held()

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from mutants.scripted_chain import GENESIS
-from mutants.stage import TOKENS, ScriptedExecutor, Stage, an_exit, an_order, open_stage
+from mutants.stage import TOKENS, ScriptedClock, ScriptedExecutor, Stage, an_exit, an_order, open_stage
 from support.ledgers import NOW_MS
 
 from tradingbot_engine.core import steps
 from tradingbot_engine.domain.intents import Attempt, IntentRecord, IntentState, OrderIntent
+from tradingbot_engine.domain.signals import Purpose
 from tradingbot_engine.errors import LedgerUnavailable
-from tradingbot_engine.execution.port import Balance, Quote, SendRejected
+from tradingbot_engine.execution.port import Balance, Quote, QuoteUnavailable, SendRejected
 from tradingbot_engine.execution.trade import FINAL_AFTER_SLOTS, TradeDriver
 from tradingbot_engine.ledger.invariants import violations
 from tradingbot_engine.ledger.port import Holding, Ledger, Move, Ownership
@@ -305,6 +306,8 @@ class Selling(ScriptedExecutor):
     """Remembers what was quoted and signed; preflights refuse to sell more than `sellable`."""
 
     sellable = 10**18
+    away = False
+    """The swap API gives no quote for an exit."""
     later: tuple[int, int] | None = None
     """What the wallet says at confirmed and at finalized, the first time it is asked."""
 
@@ -314,6 +317,8 @@ class Selling(ScriptedExecutor):
         self.balances = 0
 
     async def quote(self, intent: OrderIntent) -> Quote:
+        if self.away and intent.purpose is Purpose.EXIT:
+            raise QuoteUnavailable("the swap API answers HTTP 503")
         self.quoted.append(intent.amount_in)
         return await super().quote(intent)
 
@@ -331,11 +336,18 @@ class Selling(ScriptedExecutor):
         return await super().balance(mint, min_slot=min_slot, finalized=finalized)
 
 
-async def sell(stage: Stage, executor: Selling, *holdings: Holding) -> IntentRecord:
+class Passing(ScriptedClock):
+    """Lets the time of day pass, too."""
+
+    def now_ms(self) -> int:
+        return NOW_MS + round(self.monotonic_s() * 1000)
+
+
+async def sell(stage: Stage, executor: Selling, *holdings: Holding, **options: Any) -> IntentRecord:
     """Buy, and follow the sale of it all; the ledger says `holdings` of the position, if any are given."""
     ownership = await stage.take("only")
     bought = await stage.claim(ownership, an_order("e"))
-    stage.driver = driver_of(stage, executor=executor)
+    stage.driver = driver_of(stage, executor=executor, **options)
     assert (await stage.drive(bought, ownership)).state is S.DONE
     executor.quoted.clear()
     record = await stage.claim(ownership, an_exit("a", "e"))
@@ -411,6 +423,24 @@ async def test_tokens_that_one_node_does_not_show_are_not_written_off(stage: Sta
     done = await sell(stage, executor, Holding(TOKENS, entry_open=False, troubled=True, newest_slot=5))
     assert (done.state, executor.quoted) == (S.DONE, [TOKENS])
     assert executor.balances == 3
+
+
+async def test_an_exit_given_up_while_no_quote_came_is_no_failure_and_the_next_one_sells(stage: Stage) -> None:
+    """A swap API that is away for minutes moves neither the pause nor the slippage of a stop loss."""
+    executor = Selling(stage)
+    executor.away = True
+    clock = Passing(stage._idle)
+    last = await sell(stage, executor, clock=clock)
+    assert (last.state, last.attempt, last.reason) == (S.ABANDONED, 0, "Untried: TooOld: the swap API answers HTTP 503")
+    (position,) = await stage.ledger.positions()
+    assert (position.exit_failures, position.exit_slips, position.exit_failed_at_ms) == (0, 0, 0)
+    assert (position.exit_open, position.held) == (False, TOKENS)
+    executor.away = False
+    ownership = await stage.take("next")
+    record = await stage.claim(ownership, replace(an_exit("b", "e"), created_at_ms=clock.now_ms()))
+    assert S.DONE is (await stage.drive(record, ownership)).state
+    assert await held(stage) == (0, "CLOSED")
+    assert await violations(stage.ledger) == []
 
 
 async def test_a_base_unit_that_somebody_sends_in_keeps_no_position_open(stage: Stage) -> None:

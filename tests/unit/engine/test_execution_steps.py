@@ -61,12 +61,21 @@ def test_a_drain_makes_no_new_attempt() -> None:
         assert Abandon("Draining") == after(0, r, may_attempt=False)
 
 
+def test_an_exit_of_which_nothing_was_signed_is_given_up_as_untried() -> None:
+    """The ledger counts it as no failure; once something was signed, and for entries, the reason stands alone."""
+    never, once = record(intent=intent(purpose=Purpose.EXIT)), {"intent": intent(purpose=Purpose.EXIT)}
+    assert Abandon("Untried: Draining") == after(0, never, may_attempt=False)
+    assert Abandon("Untried: TooOld") == after(61, never)
+    assert Abandon("Draining") == after(0, record(IntentState.EXPIRED, 1, **once), may_attempt=False)
+    assert Abandon("TooOld") == after(61, record(IntentState.EXPIRED, 1, **once))
+
+
 def test_an_exit_that_was_held_back_has_not_grown_older_and_an_entry_has() -> None:
     """No node, or no ledger: the position is still held, but the entry's signal is past."""
     waiting = record(intent=intent(purpose=Purpose.EXIT))
-    assert Abandon("TooOld") == after(600, waiting)
+    assert Abandon("Untried: TooOld") == after(600, waiting)
     assert NewAttempt() == after(600, waiting, held_until=599)
-    assert Abandon("TooOld") == after(660, waiting, held_until=599)
+    assert Abandon("Untried: TooOld") == after(660, waiting, held_until=599)
     assert Abandon("TooOld") == after(600, record(), held_until=599)
 
 

@@ -12,6 +12,7 @@ from tradingbot_engine.core.ids import intent_id
 from tradingbot_engine.core.risk.approve import TOKEN_ACCOUNT_RENT_LAMPORTS, Refused, approve, dust_quote
 from tradingbot_engine.core.risk.limits import EXIT_FEE_CAP_FACTOR, EXIT_SLIPPAGE_CAP_BPS, RiskLimits, ppm
 from tradingbot_engine.core.risk.profiles import PROFILES
+from tradingbot_engine.domain import money
 from tradingbot_engine.domain.intents import OrderIntent
 from tradingbot_engine.domain.portfolio import PositionState, Tier
 from tradingbot_engine.domain.signals import Priority, Purpose, Side, Signal
@@ -34,7 +35,7 @@ def ask(signal: Signal = ENTRY, **changes: object) -> OrderIntent | Refused:
         "risk": risk_row(100 * SOL),
         "limits": LIMITS,
         "token": TOKEN,
-        "quote_decimals": 9,
+        "quote": money.SOL,
         "position": position() if signal.purpose is Purpose.EXIT else None,
         "price": signal.price,
         "now_ms": NOW_MS,
@@ -69,7 +70,7 @@ def test_fees_and_rent_are_held_back_too():
     """Entry in SOL: the token's account and the temporary wrapped one; in USDC only the token's."""
     fees = 5_000 + 1_000_000
     assert approved().reserve_lamports == fees + 2 * TOKEN_ACCOUNT_RENT_LAMPORTS
-    assert approved(quote_decimals=6).reserve_lamports == fees + TOKEN_ACCOUNT_RENT_LAMPORTS
+    assert approved(quote=money.USDC).reserve_lamports == fees + TOKEN_ACCOUNT_RENT_LAMPORTS
     assert approved(EXIT).reserve_lamports == fees + TOKEN_ACCOUNT_RENT_LAMPORTS
     assert (
         approved(limits=replace(LIMITS, guard=True)).reserve_lamports
@@ -151,6 +152,8 @@ def test_dust_is_refused():
     assert (dust_quote(9), dust_quote(6)) == (1_000_000, 100_000)
     small = replace(LIMITS, max_position_quote=999_999)
     assert refusal(limits=small) == "Dust"
+    refused = ask(limits=replace(LIMITS, max_position_quote=7), quote=money.USDC)
+    assert refused == Refused("Dust", "0.000007 USDC < 0.1 USDC, the least that is worth its fees")
     assert approved(limits=replace(LIMITS, max_position_quote=1_000_000)).amount_in == 1_000_000
     coin = replace(TOKEN, decimals=0)
     assert refusal(token=coin, price=0.021, signal=replace(ENTRY, price=0.021)) == "Dust"
@@ -159,7 +162,10 @@ def test_dust_is_refused():
 
 def test_an_entry_never_exceeds_the_strategy_s_limit():
     """A position limit above the strategy's would be a contradiction; the smaller one holds."""
-    assert refusal(limits=replace(LIMITS, max_strategy_quote=SOL)) == "NotionalTooLarge"
+    refused = ask(limits=replace(LIMITS, max_strategy_quote=SOL))
+    assert refused == Refused("NotionalTooLarge", "2 SOL > limit 1 SOL")
+    refused = ask(limits=replace(LIMITS, max_strategy_quote=SOL), quote=money.USDC)
+    assert refused == Refused("NotionalTooLarge", "2000 USDC > limit 1000 USDC")
 
 
 @pytest.mark.parametrize(

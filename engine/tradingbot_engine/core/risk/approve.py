@@ -15,6 +15,7 @@ from tradingbot_engine.core.ids import intent_id
 from tradingbot_engine.core.risk.limits import RiskLimits, share
 from tradingbot_engine.core.risk.tiers import size_ppm
 from tradingbot_engine.domain.intents import OrderIntent
+from tradingbot_engine.domain.money import SOL, Currency
 from tradingbot_engine.domain.portfolio import Position, PositionState, RiskState, Tier
 from tradingbot_engine.domain.signals import Purpose, Side, Signal
 from tradingbot_engine.domain.tokens import Token
@@ -48,7 +49,7 @@ class _Proposal:
     risk: RiskState
     limits: RiskLimits
     token: Token
-    quote_decimals: int
+    quote: Currency
     position: Position | None
     price: float
     size: int
@@ -61,7 +62,7 @@ def approve(
     risk: RiskState,
     limits: RiskLimits,
     token: Token,
-    quote_decimals: int,
+    quote: Currency,
     position: Position | None,
     price: float,
     now_ms: UnixMs,
@@ -74,7 +75,7 @@ def approve(
         risk: The bot's risk row; its tier scales or stops entries.
         limits: For the row's capital.
         token: Of the signal's mint.
-        quote_decimals: 9 for SOL, 6 for USDC.
+        quote: What the bot trades in.
         position: The one that an exit closes, as the ledger has it; not looked at for entries.
         price: Newest price in quote per token, whole units.
         now_ms: Wall time.
@@ -88,7 +89,7 @@ def approve(
         size = share(limits.max_position_quote, size_ppm(risk, at_ms=now_ms))
     else:
         size = position.held if position is not None else 0
-    proposal = _Proposal(signal, risk, limits, token, quote_decimals, position, price, size)
+    proposal = _Proposal(signal, risk, limits, token, quote, position, price, size)
     for check in ENTRY_CHECKS if entry else EXIT_CHECKS:
         refusal = check(proposal)
         if refusal is not None:
@@ -107,9 +108,7 @@ def approve(
         position_id=own_id if entry else signal.position_id or own_id,
         amount_in=size,
         reserve_quote=size if entry else 0,
-        reserve_lamports=reserve_lamports(
-            entry=entry, sol_quoted=quote_decimals == 9, priority_fee=fee, guard=limits.guard
-        ),
+        reserve_lamports=reserve_lamports(entry=entry, sol_quoted=quote == SOL, priority_fee=fee, guard=limits.guard),
         max_slippage_bps=limits.max_slippage_bps if entry else limits.exit_slippage_bps(slips),
         max_priority_fee_lamports=fee,
         signal_at_ms=signal.at_ms,
@@ -173,19 +172,19 @@ def _price_ran_away(p: _Proposal) -> Refused | None:
 
 
 def _size_is_dust(p: _Proposal) -> Refused | None:
-    least = dust_quote(p.quote_decimals)
+    least, amount = dust_quote(p.quote.decimals), p.quote.text(p.size)
     if p.size < least:
-        return Refused("Dust", f"{p.size} quote units < {least}, the least that is worth its fees")
-    tokens = p.size / 10**p.quote_decimals / p.price * 10**p.token.decimals
+        return Refused("Dust", f"{amount} < {p.quote.text(least)}, the least that is worth its fees")
+    tokens = p.size / 10**p.quote.decimals / p.price * 10**p.token.decimals
     if tokens < MIN_BASE_UNITS_OUT:
-        return Refused("Dust", f"{p.size} quote units buy {tokens:.1f} base units, fewer than {MIN_BASE_UNITS_OUT}")
+        return Refused("Dust", f"{amount} buys {tokens:.1f} base units, fewer than {MIN_BASE_UNITS_OUT}")
     return None
 
 
 def _size_exceeds_limit(p: _Proposal) -> Refused | None:
     if p.size > min(p.limits.max_position_quote, p.limits.max_strategy_quote):
         most = min(p.limits.max_position_quote, p.limits.max_strategy_quote)
-        return Refused("NotionalTooLarge", f"{p.size} quote units > limit {most}")
+        return Refused("NotionalTooLarge", f"{p.quote.text(p.size)} > limit {p.quote.text(most)}")
     return None
 
 
