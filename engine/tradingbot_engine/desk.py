@@ -67,7 +67,7 @@ class Desk:
             now_ms=self._clock.now_ms(),
         )
         if isinstance(decision, OrderIntent):
-            self._tally.approved(decision.id)
+            self._tally.approved(signal, decision.id)
         return decision
 
     def recheck(self, record: IntentRecord) -> str | None:

@@ -267,7 +267,9 @@ class Engine:
         await self._wired.guard.check()
         # From then on every intent that was open has its task. Resolving may take days, and positions are left meanwhile.
         if self._lifecycle.phase is Phase.READY or self._lifecycle.has(RESOLVING):
-            self._wired.trades.adopt_strays(await self._wired.outside.ledger.open_intents(), self._wired.owned)
+            records = await self._wired.outside.ledger.open_intents()
+            self._metrics.open_intents.set(len(records))
+            self._wired.trades.adopt_strays(records, self._wired.owned)
 
     async def _gauge(self) -> None:
         assert self._wired is not None

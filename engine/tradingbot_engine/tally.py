@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
+from typing import TypeVar
 
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.domain.events import Event, PriceTick
@@ -12,6 +13,7 @@ from tradingbot_engine.domain.units import IntentId, Mint
 from tradingbot_engine.health.monitor import Standing
 from tradingbot_engine.metrics import Metrics
 
+_K = TypeVar("_K")
 _MEMORY = 10_000
 """Latencies and refusals remembered at most."""
 _RECURRING = frozenset({"ExitOpen"})
@@ -30,13 +32,17 @@ class Tally:
         self.last_refusal: dict[Mint, tuple[str, str]] = {}
         """Per token the newest refusal: (reason, message)."""
         self._refusals_told: OrderedDict[tuple[IntentId, str], None] = OrderedDict()
-        self._signal_at_s: OrderedDict[IntentId, float] = OrderedDict()
+        self._signal_at_s: OrderedDict[tuple[str, Mint, str], float] = OrderedDict()
+        """When each signal was emitted that is not approved yet, by what makes it one."""
+        self._intent_at_s: OrderedDict[IntentId, float] = OrderedDict()
         self._to_send_ms: deque[float] = deque(maxlen=_MEMORY)
         self.landed: deque[bool] = deque(maxlen=50)
         """The newest transactions that reached finality, oldest first: True if it failed and only paid its fee."""
 
     def signal(self, signal: Signal) -> None:
+        """A strategy emitted it: its stopwatch starts, so that what it waits in the queue counts."""
         self.signals += 1
+        _keep(self._signal_at_s, _wish(signal), self._clock.monotonic_s())
         self._metrics.signals.labels(signal.strategy, signal.purpose.value).inc()
 
     def refused(
@@ -57,15 +63,14 @@ class Tally:
             self._refusals_told.popitem(last=False)
         return first
 
-    def approved(self, intent_id: IntentId) -> None:
-        """Start the stopwatch of an intent."""
-        self._signal_at_s[intent_id] = self._clock.monotonic_s()
-        while len(self._signal_at_s) > _MEMORY:
-            self._signal_at_s.popitem(last=False)
+    def approved(self, signal: Signal, intent_id: IntentId) -> None:
+        """The signal became an intent, which keeps its stopwatch."""
+        began_s = self._signal_at_s.pop(_wish(signal), None)
+        _keep(self._intent_at_s, intent_id, self._clock.monotonic_s() if began_s is None else began_s)
 
     def sending(self, attempt: Attempt) -> None:
         """The first byte of an attempt is about to leave; only an intent's first attempt counts for latency."""
-        started = self._signal_at_s.pop(attempt.intent_id, None)
+        started = self._intent_at_s.pop(attempt.intent_id, None)
         if started is not None:
             elapsed_s = self._clock.monotonic_s() - started
             self._to_send_ms.append(elapsed_s * 1000)
@@ -95,3 +100,14 @@ class Tally:
         if not ordered:
             return None, None
         return ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+
+
+def _wish(signal: Signal) -> tuple[str, Mint, str]:
+    return signal.strategy, signal.mint, signal.trigger_id
+
+
+def _keep(times: OrderedDict[_K, float], key: _K, at_s: float) -> None:
+    """Remember the newest few; most signals are refused, and nobody asks for theirs."""
+    times[key] = at_s
+    while len(times) > _MEMORY:
+        times.popitem(last=False)

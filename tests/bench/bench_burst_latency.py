@@ -118,7 +118,7 @@ async def a_trading_engine() -> AsyncIterator[tuple[Wired, Stopwatch]]:
             work = [pipeline.decide_forever(), pipeline.order_forever(), pipeline.shed_forever()]
             work += [wired.trades.mirror_forever(), outside.feed.run(pipeline.emit)]
             work += [pipeline.trade_forever() for _ in range(settings.execution.workers)]
-            work += [repeat(n, s, w, lifecycle=lifecycle, clock=clock) for n, s, w in wired.upkeep]
+            work += [repeat(n, s, w, lifecycle=lifecycle, clock=clock) for n, s, w in wired.chores]
             tasks = [asyncio.create_task(w) for w in work]
             lifecycle.enter(Phase.READY)
             try:

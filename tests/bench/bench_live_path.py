@@ -79,7 +79,7 @@ async def main(emit: Callable[..., None]) -> None:
                 outside.feed.run(wired.pipeline.emit),
             ]
             work += [wired.pipeline.trade_forever() for _ in range(settings.execution.workers)]
-            work += [repeat(n, s, w, lifecycle=lifecycle, clock=clock) for n, s, w in wired.upkeep]
+            work += [repeat(n, s, w, lifecycle=lifecycle, clock=clock) for n, s, w in wired.chores]
             tasks = [asyncio.create_task(w) for w in work]
             lifecycle.enter(Phase.READY)
             try:
@@ -101,10 +101,10 @@ async def trade(wired: Wired, timed: TimedQuotes) -> list[float]:
     tally = wired.pipeline._tally
     approved, sending = tally.approved, tally.sending
 
-    def starting(intent_id: str) -> None:
+    def starting(signal: Signal, intent_id: str) -> None:
         began[intent_id] = asked_at
         sent[intent_id] = asyncio.get_running_loop().create_future()
-        approved(intent_id)
+        approved(signal, intent_id)
 
     def leaving(attempt: Any) -> None:
         sending(attempt)

@@ -6,10 +6,6 @@ from tradingbot_engine.settings.engine import EngineSettings
 from tradingbot_engine.settings.schema import leaves, value_at
 
 PROTECTIONS = {
-    "rpc.breaker.enabled": "a failing node is asked again and again",
-    "rpc.hedging.enabled": "a slow node holds up what waits for it",
-    "rpc.health.enabled": "a node that lags is noticed only by wrong answers",
-    "rpc.retry_budget.enabled": "retries may storm the nodes that still answer",
     "idempotency.enabled": "repeated signals reach the ledger, which alone refuses them",
     "health.enabled": "nobody is told when the engine is ill",
     "shutdown.graceful": "trades in flight are left to the next start instead of being followed",

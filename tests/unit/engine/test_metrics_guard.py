@@ -1,12 +1,14 @@
 """What a metric takes, what it refuses, and how many series there can be."""
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradingbot_engine.metrics import MAX_LABEL_CHARS, OTHER, Metrics
+import tradingbot_engine
+from tradingbot_engine.metrics import MAX_LABEL_CHARS, OTHER, Family, Metrics, Series
 
 
 def shown(metrics: Metrics, name: str, accept: str = "") -> list[str]:
@@ -149,3 +151,13 @@ def test_anything_may_be_thrown_at_a_metric(labels, value):
     for line in lines:
         for label in re.findall(r'="((?:[^"\\]|\\.)*)"', line):
             assert len(label.replace("\\\\", "\\").replace('\\"', '"')) <= MAX_LABEL_CHARS
+
+
+def test_every_metric_that_is_offered_is_written_by_some_part_of_the_engine():
+    """One that nobody writes shows 0 for ever, which is false: whoever watches it believes that all is calm."""
+    package = Path(tradingbot_engine.__file__).parent
+    text = "\n".join(p.read_text() for p in package.rglob("*.py") if p.name != "metrics.py")
+    offered = [name for name, value in vars(Metrics()).items() if isinstance(value, Series | Family)]
+    assert len(offered) > 20
+    unwritten = [n for n in offered if not re.search(rf"metrics\.{n}\.(labels|inc|set|observe)\(", text)]
+    assert unwritten == []
