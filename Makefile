@@ -32,6 +32,7 @@ check: $(READY)  ## Formatting, lint, types, layers, generated files
 	$(BIN)/mypy
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/lint-imports
 	$(BIN)/python hack/generate.py --check
+	$(BIN)/python hack/gen_crds.py --check
 
 # Not reordered by their number: the directories' own order begins with the longest, so that none of them is left for the end.
 unit: $(READY)  ## The tests, without the static checks (ARGS="-k …")
@@ -65,6 +66,7 @@ lock: $(READY)  ## Resolve the dependencies anew into constraints.txt
 
 generate: $(READY)  ## Write the generated files anew
 	$(BIN)/python hack/generate.py
+	$(BIN)/python hack/gen_crds.py
 
 clean:  ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

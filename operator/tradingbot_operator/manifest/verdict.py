@@ -20,17 +20,6 @@ from tradingbot_operator.wire.render import preview
 
 PUBLIC_KEY_BYTES = 32
 
-PATTERNS = {
-    base.BASE58: "must be an address in base58, 32 to 44 characters without 0, O, I and l",
-    base.DNS_LABEL: "must be lower case letters, digits and '-', beginning and ending with a letter or digit",
-    base.DNS_1035: "must be lower case letters, digits and '-', beginning with a letter and not ending with '-'",
-    base.DNS_SUBDOMAIN: "must be lower case letters, digits, '-' and '.', as names of Kubernetes objects are",
-    base.DATA_KEY: "must be letters, digits, '-', '_' and '.', as keys of a Secret are",
-    base.HTTP_URL: "must be an address that begins with http:// or https://",
-    base.WEBSOCKET_URL: "must be an address that begins with ws:// or wss://",
-    base.FEED_URL: "must be an address that begins with http://, https://, ws:// or wss://",
-}
-
 MESSAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "missing": lambda ctx: "missing: state it",
     "greater_than_equal": lambda ctx: f"must be at least {_number(ctx['ge'])}",
@@ -52,7 +41,7 @@ MESSAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "model_type": lambda ctx: "must be a map",
     "model_attributes_type": lambda ctx: "must be a map",
     "literal_error": lambda ctx: f"must be {ctx['expected'].replace(chr(39), '')}",
-    "string_pattern_mismatch": lambda ctx: PATTERNS.get(ctx["pattern"], f"must match {ctx['pattern']}"),
+    "string_pattern_mismatch": lambda ctx: base.PATTERNS.get(ctx["pattern"], f"must match {ctx['pattern']}"),
 }
 
 

@@ -4,9 +4,18 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 INT64_MAX = 2**63 - 1
 
@@ -41,9 +50,13 @@ class Model(BaseModel):
 
 @dataclass(frozen=True)
 class Unit:
-    """The unit of a number, shown by `tradingbot explain`."""
+    """The unit of a number, shown by `tradingbot explain` and `kubectl explain`."""
 
     name: str
+
+    def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Put the unit into the schema."""
+        return {**handler(core_schema), "x-unit": self.name}
 
 
 def _int_or_string(value: Any) -> Any:
@@ -59,7 +72,7 @@ def _scalar(value: Any) -> Any:
 
 
 def _quantity(value: Any) -> Any:
-    if not re.fullmatch(QUANTITY, str(value)):
+    if len(str(value)) > QUANTITY_CHARS or not re.fullmatch(QUANTITY, str(value)):
         raise PydanticCustomError("quantity", "must be a Kubernetes quantity such as 500m, 2 or 1Gi")
     return value
 
@@ -69,10 +82,28 @@ DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_1035 = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 DATA_KEY = r"^[-._a-zA-Z0-9]+$"
-HTTP_URL = r"^https?://[^\s/?#]+[^\s]*$"
-WEBSOCKET_URL = r"^wss?://[^\s/?#]+[^\s]*$"
-FEED_URL = r"^(https?|wss?)://[^\s/?#]+[^\s]*$"
-QUANTITY = r"[+-]?([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]+))?"
+HTTP_URL = r"^https?://[^\x00-\x20/?#]+[^\x00-\x20]*$"
+WEBSOCKET_URL = r"^wss?://[^\x00-\x20/?#]+[^\x00-\x20]*$"
+FEED_URL = r"^(https?|wss?)://[^\x00-\x20/?#]+[^\x00-\x20]*$"
+QUALIFIED = (
+    r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
+    r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+)
+QUANTITY = r"[+]?([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]+))?"
+QUANTITY_CHARS = 64
+
+PATTERNS = {
+    BASE58: "must be an address in base58, 32 to 44 characters without 0, O, I and l",
+    DNS_LABEL: "must be lower case letters, digits and '-', beginning and ending with a letter or digit",
+    DNS_1035: "must be lower case letters, digits and '-', beginning with a letter and not ending with '-'",
+    DNS_SUBDOMAIN: "must be lower case letters, digits, '-' and '.', as names of Kubernetes objects are",
+    DATA_KEY: "must be letters, digits, '-', '_' and '.', as keys of a Secret are",
+    QUALIFIED: "must be a name such as team or example.com/team, as keys of labels are",
+    HTTP_URL: "must be an address that begins with http:// or https://",
+    WEBSOCKET_URL: "must be an address that begins with ws:// or wss://",
+    FEED_URL: "must be an address that begins with http://, https://, ws:// or wss://",
+}
+"""What a pattern asks for, in words."""
 
 Address = Annotated[str, Field(pattern=BASE58, max_length=44), Unit("base58 public key")]
 Name = Annotated[str, Field(pattern=DNS_LABEL, max_length=63)]
@@ -88,7 +119,9 @@ Quantity = Annotated[
     Any,
     BeforeValidator(_int_or_string),
     AfterValidator(_quantity),
-    Field(json_schema_extra={"x-kubernetes-int-or-string": True, "pattern": f"^{QUANTITY}$"}),
+    Field(
+        json_schema_extra={"x-kubernetes-int-or-string": True, "pattern": f"^{QUANTITY}$", "maxLength": QUANTITY_CHARS}
+    ),
     Unit("Kubernetes quantity"),
 ]
 

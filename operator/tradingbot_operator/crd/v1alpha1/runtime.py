@@ -4,9 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from tradingbot_operator.crd.v1alpha1.base import DNS_SUBDOMAIN, FromSecret, Model, Quantity, Scalar, Unit
+from tradingbot_operator.crd.v1alpha1.base import DNS_SUBDOMAIN, QUALIFIED, FromSecret, Model, Quantity, Scalar, Unit
 
 ShortText = Annotated[str, Field(max_length=317)]
+QualifiedName = Annotated[str, Field(max_length=317, pattern=QUALIFIED)]
 LongText = Annotated[str, Field(max_length=65_536)]
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")]
 
@@ -65,7 +66,7 @@ class Logging(Model):
 class Engine(Model):
     """The engine's image and any other setting of it."""
 
-    image: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^\S+$")] | None = None
+    image: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^\x00-\x20]+$")] | None = None
     """Image of the engine on a cluster; absent: the operator's own version."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
     """When the image is pulled; absent: as Kubernetes decides."""
@@ -79,9 +80,9 @@ class Engine(Model):
 class Resources(Model):
     """What a pod asks for and may use."""
 
-    requests: Annotated[dict[ShortText, Quantity], Field(max_length=16)] = Field(default_factory=dict)
+    requests: Annotated[dict[QualifiedName, Quantity], Field(max_length=16)] = Field(default_factory=dict)
     """By resource: what is reserved."""
-    limits: Annotated[dict[ShortText, Quantity], Field(max_length=16)] = Field(default_factory=dict)
+    limits: Annotated[dict[QualifiedName, Quantity], Field(max_length=16)] = Field(default_factory=dict)
     """By resource: what is never exceeded."""
 
 
@@ -105,7 +106,7 @@ class PodTemplate(Model):
 
     resources: Resources | None = None
     """Resources of the engine's container."""
-    node_selector: Annotated[dict[ShortText, LabelValue], Field(max_length=64)] = Field(default_factory=dict)
+    node_selector: Annotated[dict[QualifiedName, LabelValue], Field(max_length=64)] = Field(default_factory=dict)
     """Labels that a node must carry."""
     tolerations: Annotated[list[Toleration], Field(max_length=64)] = Field(default_factory=list)
     """Taints that are tolerated."""
@@ -113,7 +114,7 @@ class PodTemplate(Model):
         dict[str, Any], Field(max_length=16, json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
     ] = Field(default_factory=dict)
     """Affinity as in a pod's spec."""
-    annotations: Annotated[dict[ShortText, LongText], Field(max_length=64)] = Field(default_factory=dict)
+    annotations: Annotated[dict[QualifiedName, LongText], Field(max_length=64)] = Field(default_factory=dict)
     """Annotations that pods carry besides the operator's."""
-    labels: Annotated[dict[ShortText, LabelValue], Field(max_length=64)] = Field(default_factory=dict)
+    labels: Annotated[dict[QualifiedName, LabelValue], Field(max_length=64)] = Field(default_factory=dict)
     """Labels that pods carry besides the operator's."""

@@ -7,6 +7,7 @@ from pydantic import Field
 from tradingbot_operator.crd.v1alpha1.base import Model, Unit
 
 Text = Annotated[str, Field(max_length=1024)]
+Time = Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})]
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -19,7 +20,7 @@ class Condition(Model):
     """Whether it holds."""
     observed_generation: Count | None = None
     """The spec's generation that it was said about."""
-    last_transition_time: Text | None = None
+    last_transition_time: Time | None = None
     """When the status last changed."""
     reason: Text = ""
     """Why, in one word for machines."""
@@ -90,7 +91,7 @@ class TradingBotStatus(Model):
     """Tokens that the bot holds."""
     drawdown_tier: Text | None = None
     """normal, warning, halt or emergency."""
-    last_trade_time: Text | None = None
+    last_trade_time: Time | None = None
     """When a trade last filled."""
     effective: EffectiveStatus | None = None
     """The risk numbers in force."""

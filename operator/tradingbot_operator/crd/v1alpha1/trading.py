@@ -20,7 +20,7 @@ class Token(Model):
 
     mint: Address
     """Address of the token's mint; unique within the bot."""
-    symbol: Annotated[str, Field(pattern=r"^[^\s\x00-\x1f]+$", min_length=1, max_length=32)] | None = None
+    symbol: Annotated[str, Field(pattern=r"^[^\x00-\x20]+$", min_length=1, max_length=32)] | None = None
     """What people call it; absent: the first characters of the mint."""
 
 
