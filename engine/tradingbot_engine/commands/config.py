@@ -11,6 +11,7 @@ from typing import Any
 import click
 from pydantic import BaseModel, SecretStr
 
+from tradingbot_engine.commands.judge import strategy_problems
 from tradingbot_engine.redact import REDACTED, is_secret_name, scrub
 from tradingbot_engine.settings import EngineSettings, SettingsInvalid, switched_off
 from tradingbot_engine.settings.load import Sources, read_sources, settings_from
@@ -32,7 +33,7 @@ def config(path: Path | None, output: str) -> None:
     """
     try:
         sources = read_sources(path)
-        settings = settings_from(sources)
+        settings = settings_from(sources, judge=strategy_problems)
     except SettingsInvalid as error:
         click.echo(str(error), err=True)
         sys.exit(2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ ENV_PREFIX, ENV_DELIMITER = "TRADINGBOT_", "__"
 MAX_FILE_BYTES = 4 * 1024 * 1024
 _SHOWN_CHARS = 80
 _MAX_ELEMENTS = 1024
+
+Judge = Callable[[Mapping[str, Any]], list[str]]
+"""Returns one line per problem of settings as they were stated, sound or not."""
 
 
 class SettingsInvalid(PermanentError):
@@ -54,7 +57,10 @@ def problems_of(error: ValidationError, *, under: str = "") -> list[str]:
     `under` is the group that was judged, where the error does not name it.
     """
     lines: list[str] = []
-    for item in error.errors(include_url=False):
+    items = error.errors(include_url=False)
+    for item in items:
+        if item["type"] == "too_short" and any(_within(other["loc"], item["loc"]) for other in items):
+            continue  # pydantic leaves broken elements out before it counts; they are told themselves
         cause = item.get("ctx", {}).get("error")
         if isinstance(cause, Contradictions):
             lines += cause.problems
@@ -66,14 +72,14 @@ def problems_of(error: ValidationError, *, under: str = "") -> list[str]:
     return lines
 
 
-def load_settings(path: Path) -> EngineSettings:
+def load_settings(path: Path, *, judge: Judge | None = None) -> EngineSettings:
     """
-    Read settings from a JSON file and the environment.
+    Read settings from a JSON file and the environment; see `settings_from`.
 
     Raises:
         SettingsInvalid: The file cannot be read, is not JSON, or has problems (all of them listed).
     """
-    return settings_from(read_sources(path))
+    return settings_from(read_sources(path), judge=judge)
 
 
 def read_sources(path: Path | None) -> Sources:
@@ -87,14 +93,19 @@ def read_sources(path: Path | None) -> Sources:
     return Sources(file=_file(path) if path is not None else {}, environment=environment, problems=problems)
 
 
-def settings_from(sources: Sources) -> EngineSettings:
+def settings_from(sources: Sources, *, judge: Judge | None = None) -> EngineSettings:
     """
     Return the settings in force.
+
+    Args:
+        sources: What file and environment said.
+        judge: Says what else is wrong, from what was stated; told together with everything else.
 
     Raises:
         SettingsInvalid: They have problems: all of them, also those between settings that are sound.
     """
     data, untold = _with_address(sources.merged())
+    wrong = judge(data) if judge is not None else []
     try:
         settings = EngineSettings(**data)
     except ValidationError as error:
@@ -102,15 +113,19 @@ def settings_from(sources: Sources) -> EngineSettings:
         lines = problems_of(error)
         if broken:  # pydantic stops before the rules between groups
             lines += broken_rules(View(_sound_groups(data, broken), broken))
-        lines = [*sources.problems, *untold, *lines]
+        lines = [*sources.problems, *untold, *lines, *wrong]
         raise SettingsInvalid("\n".join(dict.fromkeys(lines))) from None  # the cause would show the values
     except RecursionError:
         raise SettingsInvalid("settings: nested too deeply") from None
-    if sources.problems:
-        raise SettingsInvalid("\n".join(sources.problems))
+    if sources.problems or wrong:
+        raise SettingsInvalid("\n".join((*sources.problems, *wrong)))
     remember(*secrets_in(settings))
     remember_wallet(settings.wallet.address)
     return settings
+
+
+def _within(inner: Loc, outer: Loc) -> bool:
+    return len(inner) > len(outer) and inner[: len(outer)] == outer
 
 
 def _file(path: Path) -> dict[str, Any]:
