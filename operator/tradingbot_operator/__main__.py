@@ -12,6 +12,8 @@ from tradingbot_operator.errors import UserError
 
 FILES = click.Path(allow_dash=True)  # missing files are told by the commands, all at once
 SCENARIOS = ("Calm", "Trend", "Viral", "RugPull", "Dead")
+ENGINE_IMAGE = f"tradingbot-engine:{__version__}"
+OPERATOR_NAMESPACE = "tradingbot-system"
 DEBUG_VARIABLE = "TRADINGBOT_DEBUG"
 
 
@@ -50,7 +52,7 @@ class Duration(click.ParamType[float]):
         return float(match[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2] or "s"]
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "TRADINGBOT"})
 @click.version_option(__version__, prog_name="tradingbot")
 @click.option("--debug", is_flag=True, help="Show a traceback when something goes wrong.")
 def main(debug: bool) -> None:
@@ -150,6 +152,90 @@ def reset_tier_command(
         raise click.UsageError("name the bot once: NAME, -f FILE or --state-dir DIR")
     place = str(default_path(namespace, name)) if name is not None else state_dir
     sys.exit(reset_tier(find_state_dir(files, place), reason))
+
+
+@main.command("plan")
+@click.option("-f", "--file", "files", multiple=True, required=True, type=FILES, help="File, directory, or -.")
+@click.option("--kubeconfig", type=click.Path(), help="How to reach the cluster; default: as kubectl does.")
+@click.option("--context", help="Context of the kubeconfig; default: its current one.")
+@click.option("--engine-image", default=ENGINE_IMAGE, show_default=True, help="Image where a bot names none.")
+@click.option("--operator-namespace", default=OPERATOR_NAMESPACE, show_default=True, help="Where the operator runs.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text")
+def plan_command(
+    files: tuple[str, ...],
+    kubeconfig: str | None,
+    context: str | None,
+    engine_image: str,
+    operator_namespace: str,
+    output: str,
+) -> None:
+    """Print what the operator would do for a manifest on a cluster, and why; change nothing."""
+    from tradingbot_operator.commands.plan import show_plan
+
+    show_plan(
+        files,
+        kubeconfig=kubeconfig,
+        context=context,
+        image=engine_image,
+        namespace=operator_namespace,
+        output=output,
+    )
+
+
+@main.command("operator", context_settings={"auto_envvar_prefix": "TRADINGBOT_OPERATOR"})
+@click.option("--namespaces", multiple=True, help="Look after these namespaces alone; repeatable. Default: all.")
+@click.option("--operator-namespace", default=OPERATOR_NAMESPACE, show_default=True, help="Where this operator runs.")
+@click.option("--identity", help="Unique among operators; default: the pod's name ($HOSTNAME).")
+@click.option("--engine-image", default=ENGINE_IMAGE, show_default=True, help="Image where a bot names none.")
+@click.option("--pull-policy", type=click.Choice(["Always", "IfNotPresent", "Never"]), help="Where a bot says nothing.")
+@click.option("--pull-secret", "pull_secrets", multiple=True, help="Secret of the registry in the bots' namespaces.")
+@click.option("--scraper-namespace", "scraper_namespaces", multiple=True, help="Whose pods may read engines' metrics.")
+@click.option("--cluster-id", help="Name of this cluster; default: the uid of its namespace kube-system.")
+@click.option("--kubeconfig", type=click.Path(), help="Default: the pod's own account, else as kubectl does.")
+@click.option("--context", help="Context of the kubeconfig; default: its current one.")
+@click.option("--host", default="0.0.0.0", show_default=True, help="Interface of /livez, /readyz, /metrics.")  # noqa: S104
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
+@click.option("--port-file", type=click.Path(), help="Where the port is written.")
+@click.option("--resync", "resync_s", type=Duration(), default="5m", show_default=True, help="Between two full lists.")
+@click.option(
+    "--engine-every",
+    "engine_every_s",
+    type=Duration(),
+    default="5s",
+    show_default=True,
+    help="Between two questions to an engine.",
+)
+@click.option(
+    "--engine-timeout",
+    "engine_timeout_s",
+    type=Duration(),
+    default="1500ms",
+    show_default=True,
+    help="Of one question to an engine.",
+)
+@click.option(
+    "--numbers-every",
+    "numbers_every_s",
+    type=Duration(),
+    default="60s",
+    show_default=True,
+    help="Live numbers in the status.",
+)
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+@click.option("--log-format", type=click.Choice(["json", "text"]), default="json", show_default=True)
+def operator_command(log_level: str, log_format: str, identity: str | None, **options: Any) -> None:
+    """
+    Look after the TradingBots of a cluster until SIGTERM; the image's entrypoint.
+
+    Every option can be given by the environment too: TRADINGBOT_OPERATOR_ENGINE_IMAGE for --engine-image.
+    """
+    from tradingbot_operator.commands.operator import operator
+    from tradingbot_operator.settings import OperatorSettings, own_identity
+
+    settings = OperatorSettings(identity=identity or own_identity(), **options)
+    operator(settings, level=log_level, json_lines=log_format == "json")
 
 
 @main.command("completion")

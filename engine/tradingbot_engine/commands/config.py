@@ -11,7 +11,6 @@ from typing import Any
 import click
 from pydantic import BaseModel, SecretStr
 
-from tradingbot_engine.commands.judge import strategy_problems
 from tradingbot_engine.redact import REDACTED, is_secret_name, scrub
 from tradingbot_engine.settings import EngineSettings, SettingsInvalid, switched_off
 from tradingbot_engine.settings.load import Sources, read_sources, settings_from
@@ -33,7 +32,7 @@ def config(path: Path | None, output: str) -> None:
     """
     try:
         sources = read_sources(path)
-        settings = settings_from(sources, judge=strategy_problems)
+        settings = settings_from(sources)
     except SettingsInvalid as error:
         click.echo(str(error), err=True)
         sys.exit(2)

@@ -13,7 +13,6 @@ from typing import NoReturn
 import click
 
 from tradingbot_engine.clock import SystemClock
-from tradingbot_engine.commands.judge import strategy_problems
 from tradingbot_engine.engine import EXIT_BAD_INPUT, Engine
 from tradingbot_engine.logs import configure_logs
 from tradingbot_engine.settings import SettingsInvalid, load_settings
@@ -34,7 +33,7 @@ def run(path: Path, parent_pid: int | None) -> None:
 def work(path: Path, *, parent_pid: int | None = None, settle: bool = False) -> NoReturn:
     """Run an engine with the settings of a file, and end the process with its exit code."""
     try:
-        settings = load_settings(path, judge=None if settle else strategy_problems)
+        settings = load_settings(path)
     except SettingsInvalid as error:
         click.echo(str(error), err=True)
         sys.exit(EXIT_BAD_INPUT)

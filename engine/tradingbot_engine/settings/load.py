@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,6 @@ ENV_PREFIX, ENV_DELIMITER = "TRADINGBOT_", "__"
 MAX_FILE_BYTES = 4 * 1024 * 1024
 _SHOWN_CHARS = 80
 _MAX_ELEMENTS = 1024
-
-Judge = Callable[[Mapping[str, Any]], list[str]]
-"""Returns one line per problem of settings as they were stated, sound or not."""
 
 
 class SettingsInvalid(PermanentError):
@@ -57,10 +54,7 @@ def problems_of(error: ValidationError, *, under: str = "") -> list[str]:
     `under` is the group that was judged, where the error does not name it.
     """
     lines: list[str] = []
-    items = error.errors(include_url=False)
-    for item in items:
-        if item["type"] == "too_short" and any(_within(other["loc"], item["loc"]) for other in items):
-            continue  # pydantic leaves broken elements out before it counts; they are told themselves
+    for item in error.errors(include_url=False):
         cause = item.get("ctx", {}).get("error")
         if isinstance(cause, Contradictions):
             lines += cause.problems
@@ -72,14 +66,14 @@ def problems_of(error: ValidationError, *, under: str = "") -> list[str]:
     return lines
 
 
-def load_settings(path: Path, *, judge: Judge | None = None) -> EngineSettings:
+def load_settings(path: Path) -> EngineSettings:
     """
-    Read settings from a JSON file and the environment; see `settings_from`.
+    Read settings from a JSON file and the environment.
 
     Raises:
         SettingsInvalid: The file cannot be read, is not JSON, or has problems (all of them listed).
     """
-    return settings_from(read_sources(path), judge=judge)
+    return settings_from(read_sources(path))
 
 
 def read_sources(path: Path | None) -> Sources:
@@ -93,19 +87,14 @@ def read_sources(path: Path | None) -> Sources:
     return Sources(file=_file(path) if path is not None else {}, environment=environment, problems=problems)
 
 
-def settings_from(sources: Sources, *, judge: Judge | None = None) -> EngineSettings:
+def settings_from(sources: Sources) -> EngineSettings:
     """
     Return the settings in force.
-
-    Args:
-        sources: What file and environment said.
-        judge: Says what else is wrong, from what was stated; told together with everything else.
 
     Raises:
         SettingsInvalid: They have problems: all of them, also those between settings that are sound.
     """
     data, untold = _with_address(sources.merged())
-    wrong = judge(data) if judge is not None else []
     try:
         settings = EngineSettings(**data)
     except ValidationError as error:
@@ -113,19 +102,15 @@ def settings_from(sources: Sources, *, judge: Judge | None = None) -> EngineSett
         lines = problems_of(error)
         if broken:  # pydantic stops before the rules between groups
             lines += broken_rules(View(_sound_groups(data, broken), broken))
-        lines = [*sources.problems, *untold, *lines, *wrong]
+        lines = [*sources.problems, *untold, *lines]
         raise SettingsInvalid("\n".join(dict.fromkeys(lines))) from None  # the cause would show the values
     except RecursionError:
         raise SettingsInvalid("settings: nested too deeply") from None
-    if sources.problems or wrong:
-        raise SettingsInvalid("\n".join((*sources.problems, *wrong)))
+    if sources.problems:
+        raise SettingsInvalid("\n".join(sources.problems))
     remember(*secrets_in(settings))
     remember_wallet(settings.wallet.address)
     return settings
-
-
-def _within(inner: Loc, outer: Loc) -> bool:
-    return len(inner) > len(outer) and inner[: len(outer)] == outer
 
 
 def _file(path: Path) -> dict[str, Any]:

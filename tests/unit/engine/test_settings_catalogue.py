@@ -9,7 +9,6 @@ import pytest
 from click.testing import CliRunner
 
 from tradingbot_engine.commands.config import config
-from tradingbot_engine.commands.run import run
 from tradingbot_engine.settings import EngineSettings, SettingsInvalid, load_settings, switched_off
 from tradingbot_engine.settings.protections import PROTECTIONS
 from tradingbot_engine.settings.schema import leaves, settings_schema
@@ -135,38 +134,6 @@ def test_rules_between_settings_are_told_beside_wrong_values(tmp_path):
     ):
         assert part in text, text
     assert "trade_timeout_s must be at most" not in text  # its value is wrong in itself: the rule stays silent
-
-
-def test_strategies_that_the_catalogue_does_not_have_are_told_with_all_else_before_anything_starts(tmp_path):
-    """`config` and `run` refuse them with exit code 2; what does not trade takes them, so that such a bot can be drained."""
-    data = good() | {"strategies": [{"name": "a", "type": "momentum_6m"}]}
-    path = tmp_path / "engine.json"
-    path.write_text(json.dumps(data))
-    load_settings(path)
-    data["strategies"] += [{"name": "b", "type": "momentum_5m", "parameters": {"nonsense": 1}}, "junk", {"type": 3}]
-    data["queue"] = {"max_size": 0}
-    path.write_text(json.dumps(data))
-    for command in (config, run):
-        result = CliRunner().invoke(command, ["--config", str(path)])
-        assert result.exit_code == 2
-        lines = result.stderr.splitlines()
-        assert any(
-            line.startswith("strategies.0.type: 'momentum_6m' is unknown (did you mean momentum_5m?)") for line in lines
-        )
-        assert any(line.startswith("strategies.1.parameters.nonsense: 1: unknown") for line in lines)
-        assert any(line.startswith("queue.max_size:") for line in lines)
-
-
-def test_a_list_whose_only_element_is_wrong_is_not_called_empty(tmp_path):
-    """One mistake, one line: there is a token, and it is the token that is wrong."""
-    path = tmp_path / "engine.json"
-    path.write_text(json.dumps(put(good(), "market.tokens[].mint", "0OIl")))
-    with pytest.raises(SettingsInvalid) as caught:
-        load_settings(path)
-    assert [line.split(":")[0] for line in str(caught.value).splitlines()] == ["market.tokens.0.mint"]
-    path.write_text(json.dumps(good() | {"market": {"tokens": []}}))
-    with pytest.raises(SettingsInvalid, match=r"^market\.tokens: Tuple should have at least 1 item"):
-        load_settings(path)
 
 
 def test_idempotency_cannot_be_switched_off_in_live_and_can_on_paper(tmp_path):

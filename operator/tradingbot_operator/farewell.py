@@ -1,0 +1,130 @@
+"""
+The plan for a bot that is being deleted: drain, end the pods, settle what is left, let go.
+
+Our finalizer holds the bot until it is known that no intent of it is open. What is known outlives the operator in the
+condition Drained. A foreground deletion takes the owned children at once, whatever a finalizer says: the pods then drain in
+their preStop hook, and a Job settles what that left open; unless an engine was heard to say that nothing is.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+
+from tradingbot_operator.engines import PATIENCE_S
+from tradingbot_operator.kube.kinds import SECRET
+from tradingbot_operator.observed import Observed, Pod
+from tradingbot_operator.steps import Apply, Drain, Invalid, Make, Prune, Release, Step, Wait, Wanted, id_of, is_settle
+
+
+def farewell(observed: Observed, wanted: Wanted | Invalid) -> Iterator[Step]:
+    """Yield the next steps."""
+    if not observed.held:
+        return
+    if observed.forced:
+        yield Release("tradingbot.dev/force-delete says so, whatever is open")
+        yield from _end_engines(observed, "the bot goes by force")
+        return
+    orphan = isinstance(wanted, Wanted) and wanted.policy == "Orphan"
+    if observed.engines:
+        yield from _drain(observed)
+        return
+    yield from _end_engines(observed, "no pod of it runs")  # or it would make the next one
+    if any(child.id[0] == "Deployment" and not child.deleting for child in observed.children.values()):
+        return  # its next pod may be on its way: first it has to go
+    if orphan:
+        yield from _let_go(observed, wanted, "deletionPolicy Orphan: what is open on chain is left alone")
+    elif (known := known_drained(observed)) is not None:
+        yield from _let_go(observed, wanted, known)
+    elif isinstance(wanted, Invalid):
+        yield Wait("InvalidSpec", "what is open cannot be settled by a manifest that is wrong: put it right")
+    elif observed.namespace_ends:
+        yield Wait("NamespaceTerminating", "trades may be open, and no Job that settles them can be made any more")
+    else:
+        yield from _settle(observed, wanted)
+
+
+def known_drained(observed: Observed) -> str | None:
+    """Return why nothing of the bot is open, None if that is not known."""
+    if job_is(observed, "Complete"):
+        return "the settle Job found nothing open any more"
+    condition = observed.condition("Drained")
+    if condition.get("status") == "True" and condition.get("observedGeneration") == observed.generation:
+        return f"it is drained: {condition.get('message') or condition.get('reason')}"
+    return None
+
+
+def has_drained(observed: Observed, pod: Pod) -> bool:
+    """Whether an engine said that it stopped and that nothing is open in the ledger."""
+    said = observed.said.get(pod.uid)
+    return said is not None and said.status.get("phase") == "STOPPED" and said.status.get("openIntents") == 0
+
+
+def job_is(observed: Observed, state: str) -> bool:
+    """Whether the settle Job has ended this way: Complete or Failed."""
+    jobs = [child for child in observed.children.values() if child.id[0] == "Job" and is_settle(child)]
+    conditions = [c for job in jobs for c in (job.body.get("status") or {}).get("conditions") or ()]
+    return any(c.get("type") == state and c.get("status") == "True" for c in conditions)
+
+
+def _drain(observed: Observed) -> Iterator[Step]:
+    waits = [pod for pod in observed.engines if not pod.deleting and _may_answer(observed, pod)]
+    for pod in waits:
+        yield Drain(pod, "the bot is being deleted")
+    if waits:
+        names = ", ".join(pod.name for pod in waits)
+        yield Wait("Draining", f"trades in flight are followed to their end in {names}")
+        return
+    yield from _end_engines(observed, "its engine is drained, or cannot be asked")
+    ending = ", ".join(f"{pod.name} (on {pod.node})" if pod.node else pod.name for pod in observed.engines)
+    yield Wait("PodStillRunning", f"what a pod may still do is not known before it is gone: {ending}")
+
+
+def _may_answer(observed: Observed, pod: Pod) -> bool:
+    """Whether a running engine has still to drain, and can be asked to."""
+    if not pod.started or pod.address is None:
+        return False
+    said = observed.said.get(pod.uid)
+    if said is None or not said.asked_s:
+        return True  # nobody asked it yet
+    if said.status.get("phase") == "STOPPED":
+        return False
+    return not said.error or said.silent_s < PATIENCE_S
+
+
+def _end_engines(observed: Observed, why: str) -> Iterator[Step]:
+    for child in observed.children.values():
+        if child.id[0] == "Deployment" and not child.deleting:
+            yield Prune.of(child, why)
+
+
+def _settle(observed: Observed, wanted: Wanted) -> Iterator[Step]:
+    for body in wanted.localnet:
+        if id_of(body) not in observed.localnet:
+            yield Apply(body, "the trades to settle are on it")
+    for body in wanted.settle():
+        if body["kind"] == "Secret":
+            if body["metadata"]["name"] not in observed.secrets:
+                yield Make(body["metadata"]["name"], partial(dict, body), "for the Job that settles")
+        elif id_of(body) not in observed.children:
+            yield Apply(body, "nobody has said that nothing is open", last=body["kind"] == "Job")
+    failed = job_is(observed, "Failed")
+    if failed:
+        yield Wait("SettleFailed", "the settle Job gave up with trades open")
+    else:
+        yield Wait("Settling", "a Job resolves what the ledger still holds open; it trades nothing")
+
+
+def _let_go(observed: Observed, wanted: Wanted | Invalid, why: str) -> Iterator[Step]:
+    """Remove what has no owner to go with, then the finalizer: an operator that dies between begins here again."""
+    done = "it has done its work"
+    for child in observed.children.values():
+        if is_settle(child) and not child.deleting:
+            yield Prune.of(child, done)
+    for body in wanted.settle() if isinstance(wanted, Wanted) else ():
+        name = body["metadata"]["name"]
+        if body["kind"] == "Secret" and name in observed.secrets:
+            yield Prune(SECRET, name, observed.secrets[name], done)
+    if observed.localnet_users <= {observed.metadata["name"]}:
+        for child in observed.localnet.values():
+            if child.id[0] != "PersistentVolumeClaim" and not child.deleting:
+                yield Prune.of(child, "no other bot trades on this localnet")
+    yield Release(why)

@@ -1,0 +1,147 @@
+"""Carry a plan out; what fails is told as trouble with a reason, and holds up only what must come after it."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, field
+
+from tradingbot_operator.drift import mark
+from tradingbot_operator.engine_port import EnginePort, EngineRefused, EngineUnreachable
+from tradingbot_operator.kube.errors import (
+    AlreadyExists,
+    Conflict,
+    Forbidden,
+    KubeError,
+    NamespaceTerminating,
+    QuotaExceeded,
+    Refused,
+)
+from tradingbot_operator.kube.gateway import Gateway, Object
+from tradingbot_operator.kube.kinds import TRADING_BOT
+from tradingbot_operator.observed import FINALIZER, Observed
+from tradingbot_operator.rollout import Trouble
+from tradingbot_operator.steps import Apply, Drain, Hold, Make, Prune, PutLive, Release, Step, id_of
+
+
+@dataclass
+class Outcome:
+    """
+    What became of a plan.
+
+    Attributes:
+        failures: What did not succeed, and a person should know.
+        again: Why the same will be tried again at once: an object was another one than we thought.
+        passing: What did not succeed and passes by itself; trouble only if it lasts.
+        namespace_ends: Whether the namespace turned out to be going.
+        written: Objects as the API server holds them now.
+        marks: `drift.mark` of each applied object, by kind and name.
+        released: Whether the bot was let go.
+    """
+
+    failures: list[Trouble] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
+    passing: list[str] = field(default_factory=list)
+    namespace_ends: bool = False
+    written: list[Object] = field(default_factory=list)
+    marks: dict[tuple[str, str], tuple[str, str] | None] = field(default_factory=dict)
+    released: bool = False
+
+    @property
+    def clean(self) -> bool:
+        return not (self.failures or self.again or self.passing)
+
+
+async def carry_out(
+    steps: Sequence[Step], observed: Observed, *, gateway: Gateway, port: EnginePort, token: str
+) -> Outcome:
+    """
+    Take every step.
+
+    Engines are told first and beside everything else: a pause must not wait for objects. Objects go at once but the last
+    (the Deployment), which needs all others; the finalizer comes before all of them and goes after all of them.
+    """
+    work = _Work(observed, gateway, port, token)
+    telling = asyncio.gather(*(work.tell(step) for step in steps if isinstance(step, PutLive | Drain)))
+    if not any([not await work.hold(step) for step in steps if isinstance(step, Hold)]):
+        await asyncio.gather(*(work.make(step) for step in steps if isinstance(step, Make)))
+        await asyncio.gather(*(work.apply(step) for step in steps if isinstance(step, Apply) and not step.last))
+        for step in steps:
+            if isinstance(step, Apply) and step.last and work.outcome.clean:
+                await work.apply(step)
+        await asyncio.gather(*(work.prune(step) for step in steps if isinstance(step, Prune)))
+    await telling
+    for step in steps:
+        if isinstance(step, Release) and work.outcome.clean:
+            await work.release()
+    return work.outcome
+
+
+class _Work:
+    def __init__(self, observed: Observed, gateway: Gateway, port: EnginePort, token: str) -> None:
+        self._observed, self._gateway, self._port, self._token = observed, gateway, port, token
+        self.outcome = Outcome()
+
+    async def hold(self, _: Hold) -> bool:
+        finalizers = [*(self._observed.metadata.get("finalizers") or ()), FINALIZER]
+        return await self._try(self._finalize(finalizers))
+
+    async def release(self) -> None:
+        left = [name for name in self._observed.metadata.get("finalizers") or () if name != FINALIZER]
+        self.outcome.released = await self._try(self._finalize(left))
+
+    async def _finalize(self, finalizers: list[str]) -> None:
+        self.outcome.written.append(await self._gateway.set_finalizers(TRADING_BOT, self._observed.bot, finalizers))
+
+    async def make(self, step: Make) -> None:
+        async def create() -> None:
+            try:
+                await self._gateway.create(step.body())
+            except AlreadyExists:
+                return
+
+        await self._try(create())
+
+    async def apply(self, step: Apply) -> None:
+        async def apply() -> None:
+            applied = await self._gateway.apply(step.body)
+            self.outcome.written.append(applied)
+            self.outcome.marks[id_of(step.body)] = mark(step.body, applied)
+
+        await self._try(apply())
+
+    async def prune(self, step: Prune) -> None:
+        await self._try(self._gateway.delete(step.kind, self._observed.metadata["namespace"], step.name, uid=step.uid))
+
+    async def tell(self, step: PutLive | Drain) -> None:
+        assert step.pod.address is not None
+        try:
+            if isinstance(step, Drain):
+                await self._port.drain(step.pod.address, self._token)
+            else:
+                await self._port.put_live(step.pod.address, self._token, step.live)
+        except EngineUnreachable as error:
+            self.outcome.passing.append(f"Pod {step.pod.name}: {error}")
+        except EngineRefused as error:
+            if error.status in (401, 503):  # the token is read anew; or it still starts
+                self.outcome.passing.append(f"Pod {step.pod.name}: {error}")
+            elif isinstance(step, PutLive):
+                self.outcome.failures.append(Trouble("LiveRefused", f"Pod {step.pod.name}: {error}"))
+
+    async def _try(self, request: Awaitable[None]) -> bool:
+        try:
+            await request
+        except NamespaceTerminating:
+            self.outcome.namespace_ends = True
+            self.outcome.again.append("the namespace is being deleted")
+        except QuotaExceeded as error:
+            self.outcome.failures.append(Trouble("QuotaExceeded", str(error)))
+        except Forbidden as error:
+            self.outcome.failures.append(Trouble("Forbidden", str(error)))
+        except Refused as error:
+            self.outcome.failures.append(Trouble("ObjectRefused", str(error)))
+        except Conflict as error:
+            self.outcome.again.append(str(error))
+        except KubeError as error:
+            self.outcome.passing.append(str(error))
+        else:
+            return True
+        return False

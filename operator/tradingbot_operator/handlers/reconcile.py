@@ -1,0 +1,282 @@
+"""
+One pass over one bot: observe → plan → carry out → report.
+
+The same function runs when a bot is made, changed or deleted, when one of its children changes, when an engine has something
+new to say, when the operator starts, and every now and then. It knows of no event: only of what there is.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tradingbot_operator.clock import Clock
+from tradingbot_operator.desired.names import Names
+from tradingbot_operator.engine_port import EnginePort
+from tradingbot_operator.engines import Engines
+from tradingbot_operator.handlers.carry_out import Outcome, carry_out
+from tradingbot_operator.handlers.events import Events, changes
+from tradingbot_operator.handlers.lookups import Lookups
+from tradingbot_operator.handlers.wanted import Sound, Wants
+from tradingbot_operator.handlers.work import Again
+from tradingbot_operator.kube.errors import Conflict, KubeError, NotFound
+from tradingbot_operator.kube.gateway import Gateway, Object
+from tradingbot_operator.kube.kinds import TRADING_BOT
+from tradingbot_operator.kube.store import Key, Store
+from tradingbot_operator.metrics import Metrics
+from tradingbot_operator.observed import Observed, children_of, pods_of
+from tradingbot_operator.plan import plan
+from tradingbot_operator.rollout import Trouble
+from tradingbot_operator.status.numbers import LIVE, numbers
+from tradingbot_operator.status.report import conditions, effective, merged, phase
+from tradingbot_operator.steps import Invalid, Step, Wait, Wanted, is_settle
+
+LASTING = 3
+"""Passes in a row that must fail before trouble that passes by itself is told."""
+DRAINING_S = 1.0
+"""How often a bot that is being deleted is looked at, beside everything that wakes it."""
+MISSING_S = 10.0
+"""How often a missing Secret is looked for; Secrets are not watched."""
+ENDING_S = 60.0
+"""How long a namespace that refused an object for being deleted is believed to be on its way out."""
+
+
+@dataclass
+class _Memory:
+    """What is worth remembering of a bot between passes; losing it costs a request or two, and nothing else."""
+
+    marks: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    numbers_at_s: float | None = None
+    seen_generation: int = -1
+    seen_at_s: float = 0.0
+    localnet: tuple[str, Any] | None = None
+
+
+class Reconciler:
+    """Everything a pass needs."""
+
+    def __init__(
+        self,
+        *,
+        gateway: Gateway,
+        store: Store,
+        wants: Wants,
+        lookups: Lookups,
+        engines: Engines,
+        port: EnginePort,
+        events: Events,
+        metrics: Metrics,
+        clock: Clock,
+        leads: Callable[[], bool],
+        failures: Callable[[Key], int],
+        wake: Callable[[Key], None],
+        numbers_every_s: float,
+    ) -> None:
+        self._gateway, self._store, self._wants, self._lookups = gateway, store, wants, lookups
+        self._engines, self._port, self._events, self._metrics = engines, port, events, metrics
+        self._clock, self._leads, self._failures, self._wake = clock, leads, failures, wake
+        self._numbers_every_s = numbers_every_s
+        self._memory: dict[Key, _Memory] = {}
+        self._ending: dict[str, float] = {}
+
+    async def run(self, key: Key) -> float | None:
+        """
+        Do one pass; return in how many seconds the next is due.
+
+        Raises:
+            Again: Something was not as expected, or did not succeed; the same pass soon.
+        """
+        if not self._leads():
+            return None  # another operator acts; a change of that wakes every bot
+        began_s = self._clock.monotonic_s()
+        outcome = "failed"
+        try:
+            after_s = await self._pass(key)
+            outcome = "done"
+        except Again:
+            outcome = "again"
+            raise
+        finally:
+            self._metrics.passes.labels(outcome).observe(self._clock.monotonic_s() - began_s)
+        return after_s
+
+    async def _pass(self, key: Key) -> float | None:
+        stored = self._store.bot(key)
+        if stored is None:
+            return await self._gone(key)
+        memory = self._memory.setdefault(key, _Memory())
+        try:
+            observed, wanted = await self.observe(key, stored.body, memory)
+        except KubeError as error:
+            return await self._unobserved(key, stored.body, error)
+        if memory.seen_generation != observed.generation:
+            memory.seen_generation, memory.seen_at_s = observed.generation, self._clock.monotonic_s()
+        self._engines.watch(
+            key, {p.uid: p.address for p in observed.pods if p.address and not p.over}, self._lookups.token(key)
+        )
+        steps = plan(observed, wanted)
+        outcome = await carry_out(
+            steps, observed, gateway=self._gateway, port=self._port, token=self._lookups.token(key)
+        )
+        self._remember(key, memory, steps, outcome)
+        if outcome.released:
+            return None
+        await self._report(key, memory, observed, wanted, steps, self._failed(key, outcome))
+        if not outcome.clean:
+            raise Again("; ".join([*outcome.again, *outcome.passing, *(str(f) for f in outcome.failures)]))
+        return self._next_s(observed, steps)
+
+    # --- observe
+    async def observe(self, key: Key, bot: Object, memory: _Memory | None = None) -> tuple[Observed, Wanted | Invalid]:
+        """Return what there is and what should be; raise KubeError if a Secret cannot be looked up."""
+        verdict = self._wants.verdict(bot)
+        peers = self._peers(key[0], verdict.localnet) if isinstance(verdict, Sound) and verdict.localnet else ()
+        wanted = self._wants.wanted(verdict, peers) if isinstance(verdict, Sound) else verdict
+        deleting = "deletionTimestamp" in bot["metadata"]
+        said = self._engines.said(key)
+        if any("HTTP 401" in answer.error for answer in said.values()):
+            self._lookups.forget(key)  # the token was made anew
+        names = [*wanted.secrets] if isinstance(wanted, Wanted) else [Names(key[1]).admin_token]
+        names += [Names(key[1]).settle] if deleting else []
+        localnet = verdict.localnet if isinstance(verdict, Sound) else None
+        stored = self._store.children(key)
+        return (
+            Observed(
+                now=self._clock.now(),
+                bot=bot,
+                children=children_of(stored),
+                localnet=children_of(self._store.localnet(key[0], localnet)) if localnet else {},
+                localnet_users=frozenset(peer.bot.name for peer in peers),
+                pods=pods_of(stored),
+                said=said,
+                secrets=await self._lookups.own(key, names),
+                missing=await self._lookups.missing(key, verdict.references)
+                if isinstance(verdict, Sound) and not deleting
+                else (),
+                namespace_ends=self._clock.monotonic_s() - self._ending.get(key[0], -ENDING_S) < ENDING_S,
+                confirmed=memory.marks if memory else {},
+            ),
+            wanted,
+        )
+
+    def _peers(self, namespace: str, localnet: str) -> tuple[Sound, ...]:
+        """Return the bots of a namespace that trade on a localnet; one that is being deleted needs it to its end."""
+        verdicts = (self._wants.verdict(stored.body) for stored in self._store.bots(namespace))
+        return tuple(verdict for verdict in verdicts if isinstance(verdict, Sound) and verdict.localnet == localnet)
+
+    async def _unobserved(self, key: Key, bot: Object, error: KubeError) -> float | None:
+        """Not even the Secrets can be read: say so if it lasts."""
+        if not error.passes_by_itself:
+            known = (bot.get("status") or {}).get("conditions") or []
+            now = self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+            generation = int(bot["metadata"].get("generation") or 0)
+            condition = {
+                "type": "Degraded", "status": "True", "observedGeneration": generation, "lastTransitionTime": now,
+                "reason": "Forbidden", "message": f"{error}\nTo do: install the chart's RBAC",
+            }  # fmt: skip
+            rest = [c for c in known if c.get("type") != "Degraded"]
+            old: dict[str, Any] = next((c for c in known if c.get("type") == "Degraded"), {})
+            if old.get("status") == "True":
+                condition["lastTransitionTime"] = old.get("lastTransitionTime", now)
+            status = {**(bot.get("status") or {}), "observedGeneration": generation, "phase": "Degraded"}
+            await self._write(key, bot, {**status, "conditions": [*rest, condition]})
+        raise Again(str(error))
+
+    # --- after the steps
+    def _remember(self, key: Key, memory: _Memory, steps: Sequence[Step], outcome: Outcome) -> None:
+        for step in steps:
+            self._metrics.steps.labels(type(step).__name__).inc()
+        for body in outcome.written:
+            self._store.put(body)
+        for child, mark in outcome.marks.items():
+            memory.marks.pop(child, None)
+            if mark is not None:
+                memory.marks[child] = mark
+        if outcome.namespace_ends:
+            self._ending[key[0]] = self._clock.monotonic_s()
+        if any(type(step).__name__ in ("PutLive", "Drain") for step in steps):
+            self._engines.hurry(key)
+        if any(type(step).__name__ in ("Make",) for step in steps):
+            self._wake(key)  # the token is known only now
+
+    def _failed(self, key: Key, outcome: Outcome) -> list[Trouble]:
+        lasting = outcome.passing if self._failures(key) + 1 >= LASTING else []
+        return [
+            *outcome.failures,
+            *(Trouble("ApiUnavailable", text) for text in lasting if not text.startswith("Pod ")),
+        ]
+
+    async def _report(
+        self,
+        key: Key,
+        memory: _Memory,
+        observed: Observed,
+        wanted: Wanted | Invalid,
+        steps: Sequence[Step],
+        failures: Sequence[Trouble],
+    ) -> None:
+        found = conditions(observed, wanted, steps, failures)
+        now = observed.now.strftime("%Y-%m-%dT%H:%M:%SZ")
+        status: dict[str, Any] = {
+            "observedGeneration": observed.generation,
+            "phase": phase(found),
+            "conditions": merged(found, observed.status, generation=observed.generation, now=now),
+            **numbers(
+                observed,
+                selector=wanted.selector if isinstance(wanted, Wanted) else str(observed.status.get("selector") or ""),
+            ),
+        }
+        verdict = self._wants.verdict(observed.bot)
+        if isinstance(verdict, Sound):
+            status["effective"] = effective(verdict.bot.spec)
+        elif "effective" in observed.status:
+            status["effective"] = observed.status["effective"]
+        self._metrics.conditions(key, {c.type: c.status for c in found})
+        now_s = self._clock.monotonic_s()
+        if memory.numbers_at_s is not None and now_s - memory.numbers_at_s < self._numbers_every_s:
+            held = {name: observed.status[name] for name in LIVE if name in observed.status}
+            status = {name: value for name, value in status.items() if name not in LIVE} | held
+        if status == observed.status:
+            return
+        if any(status.get(name) != observed.status.get(name) for name in LIVE):
+            memory.numbers_at_s = now_s
+        for condition in changes(observed.status, status["conditions"]):
+            await self._events.post(observed.bot, condition)
+        await self._write(key, observed.bot, status)
+        if observed.status.get("observedGeneration") != observed.generation:
+            self._metrics.observed.observe(now_s - memory.seen_at_s)
+
+    async def _write(self, key: Key, bot: Object, status: Mapping[str, Any]) -> None:
+        meta = bot["metadata"]
+        body = {
+            "apiVersion": TRADING_BOT.api_version,
+            "kind": TRADING_BOT.name,
+            "metadata": {"name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]},
+            "status": status,
+        }
+        try:
+            self._store.put(await self._gateway.apply_status(body))
+        except (NotFound, Conflict):
+            return  # it is gone, or another one has taken its name: the watch tells
+        except KubeError as error:
+            raise Again(str(error)) from None
+
+    def _next_s(self, observed: Observed, steps: Sequence[Step]) -> float | None:
+        if observed.deleting:
+            return DRAINING_S
+        if any(isinstance(step, Wait) and step.reason == "SecretMissing" for step in steps) or observed.missing:
+            return MISSING_S
+        return self._numbers_every_s if observed.engines else None
+
+    async def _gone(self, key: Key) -> float | None:
+        """The bot is gone: forget it, and remove what has no owner to go with and serves nobody."""
+        self._engines.forget(key)
+        self._lookups.forget(key)
+        if self._memory.pop(key, None) is not None:
+            self._metrics.forget(key)
+        for child in children_of(self._store.children(key)).values():
+            if is_settle(child) and not child.deleting:
+                try:
+                    await self._gateway.delete(child.stored.kind, key[0], child.stored.name, uid=child.stored.uid)
+                except KubeError as error:
+                    raise Again(str(error)) from None
+        return None
