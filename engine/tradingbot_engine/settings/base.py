@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import based58
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
 from tradingbot_engine.settings.urls import url_problem
 
 PUBLIC_KEY_BYTES = 32
+MAX_PATH_CHARS = 4096
+LINE = r"^[^\x00-\x1f\x7f]*$"
+"""Pattern of a text that people read and that other systems are told: no control characters."""
 
 
 def _public_key(text: str) -> str:
@@ -27,11 +31,33 @@ def _http_url(text: str) -> str:
     return text
 
 
+def _path(value: Any) -> Any:
+    """An empty path would be the working directory, and one with a NUL is an error only where it is opened."""
+    if isinstance(value, str):
+        if not value:
+            raise ValueError("must name a file")
+        if "\0" in value:
+            raise ValueError("must not hold control characters")
+        if len(value) > MAX_PATH_CHARS:
+            raise ValueError(f"must be at most {MAX_PATH_CHARS} characters long")
+    return value
+
+
+def _secret_line(secret: SecretStr) -> SecretStr:
+    if not secret.get_secret_value().isprintable():
+        raise refused("must not hold control characters")
+    return secret
+
+
 Base58Key = Annotated[
     str,
     Field(pattern=r"^[1-9A-HJ-NP-Za-km-z]{32,44}$", json_schema_extra={"format": "public-key"}),
     AfterValidator(_public_key),
 ]
+FilePath = Annotated[
+    Path, BeforeValidator(_path), Field(json_schema_extra={"minLength": 1, "maxLength": MAX_PATH_CHARS})
+]
+SecretLine = Annotated[SecretStr, AfterValidator(_secret_line)]
 HttpUrl = Annotated[str, Field(max_length=2048), AfterValidator(_http_url)]
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from tradingbot_engine.settings.base import Base58Key, Group
+from tradingbot_engine.settings.base import LINE, Base58Key, FilePath, Group
 
 GENESIS_HASHES = {
     "mainnet-beta": "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d",
@@ -32,7 +31,7 @@ class BotSettings(Group):
     genesis_hash: Base58Key | None = None
     """Genesis hash that every node must show before it is asked anything; absent: the public cluster's own, and on localnet
     the first node's word at the bot's first start."""
-    cluster_id: str = Field(default="laptop", min_length=1, max_length=253)
+    cluster_id: str = Field(default="laptop", min_length=1, max_length=253, pattern=LINE)
     """Where the bot's processes run; a ledger held from elsewhere is refused until adopted."""
     adopt: bool = False
     """Take over a ledger that another cluster id holds."""
@@ -54,5 +53,5 @@ class WalletSettings(Group):
 
     address: Base58Key
     """Its public key; where file and environment state none, the key file's own."""
-    key_file: Path | None = None
+    key_file: FilePath | None = None
     """Solana CLI JSON (64 numbers) or base58; its public key must equal `address`. Not needed on paper."""

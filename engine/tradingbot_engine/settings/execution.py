@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
-from tradingbot_engine.settings.base import Group, HttpUrl
+from tradingbot_engine.settings.base import Group, HttpUrl, SecretLine
 
 
 class SwapSettings(Group):
@@ -16,7 +16,7 @@ class SwapSettings(Group):
     """Its address, without a key in it."""
     version: Literal["v1", "v2"] = "v1"
     """The shapes that it speaks."""
-    api_key: SecretStr | None = Field(default=None, max_length=512)
+    api_key: SecretLine | None = Field(default=None, min_length=1, max_length=512)
     """Sent as `x-api-key`."""
     timeout_s: float = Field(default=3.0, gt=0, le=60)
     """How long one request may take."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from tradingbot_engine.settings.base import Base58Key, Group, HttpUrl
+from tradingbot_engine.settings.base import LINE, Base58Key, Group, HttpUrl
 
 
 class TokenSettings(Group):
@@ -14,7 +14,7 @@ class TokenSettings(Group):
 
     mint: Base58Key
     """Address of the token's mint."""
-    symbol: str = Field(default="", max_length=32)
+    symbol: str = Field(default="", max_length=32, pattern=LINE)
     """What people call it."""
 
 

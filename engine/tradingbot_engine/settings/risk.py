@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from tradingbot_engine.settings.base import Group
+from tradingbot_engine.settings.base import LINE, Group
 
 
 class StrategySettings(Group):
@@ -14,7 +14,7 @@ class StrategySettings(Group):
 
     name: str = Field(pattern=r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")
     """Name of this use of the strategy in status, logs and metrics."""
-    type: str = Field(min_length=1, max_length=63)
+    type: str = Field(min_length=1, max_length=63, pattern=LINE)
     """Which strategy, by its name in the catalogue."""
     allocation_percent: float = Field(default=100, gt=0, le=100)
     """Share of the capital that this strategy may have in positions at once."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from tradingbot_engine.settings.base import Group
+from tradingbot_engine.settings.base import LINE, Group
 from tradingbot_engine.settings.urls import url_problem
 
 
@@ -32,7 +32,7 @@ def _checked_url(value: SecretStr, schemes: tuple[str, ...]) -> SecretStr:
 class EndpointSettings(Group):
     """One RPC provider; the URL may hold a key, so it is a secret."""
 
-    name: str = Field(min_length=1, max_length=63)
+    name: str = Field(min_length=1, max_length=63, pattern=LINE)
     """What logs, metrics and errors call it."""
     url: SecretStr = Field(json_schema_extra=_seed("HELIUS_RPC_URL, CHAINSTACK_RPC_URL, PUBLIC_RPC_URL"))
     """Its JSON-RPC address, http:// or https://."""

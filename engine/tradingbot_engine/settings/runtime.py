@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from tradingbot_engine.settings.base import Group
+from tradingbot_engine.settings.base import FilePath, Group, refused
+
+
+def _postgres(url: SecretStr) -> SecretStr:
+    text = url.get_secret_value()
+    if not text.startswith(("postgresql://", "postgres://")) or not text.isprintable():
+        raise refused("must start with postgresql:// and hold no control characters")
+    return url
 
 
 class LedgerSettings(Group):
     """Where the ledger is (exactly one of file and URL), and how long its journal reaches back."""
 
-    sqlite_path: Path | None = None
+    sqlite_path: FilePath | None = None
     """A file of the bot's own."""
-    url: SecretStr | None = None
+    url: Annotated[SecretStr, AfterValidator(_postgres)] | None = Field(default=None, max_length=2048)
     """postgresql://…"""
     keep_days: int = Field(default=400, ge=30, le=36_500)
     """Days for which the journal of ended trades is kept; trades themselves, their transactions and fills stay for ever."""
@@ -24,8 +30,6 @@ class LedgerSettings(Group):
     def _one(self) -> LedgerSettings:
         if (self.sqlite_path is None) == (self.url is None):
             raise ValueError("exactly one of sqlite_path and url must be set")
-        if self.url is not None and not self.url.get_secret_value().startswith(("postgresql://", "postgres://")):
-            raise ValueError("url must start with postgresql://")
         return self
 
 
@@ -47,9 +51,9 @@ class AdminSettings(Group):
     """Interface that is listened on."""
     port: int = Field(default=8080, ge=0, le=65535)
     """0 takes a free port; `port_file` tells which."""
-    port_file: Path | None = None
+    port_file: FilePath | None = None
     """Where the port is written."""
-    token_file: Path | None = None
+    token_file: FilePath | None = None
     """0600; made if it does not exist. Absent: /v1 is refused."""
 
 

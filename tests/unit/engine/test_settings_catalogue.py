@@ -112,6 +112,34 @@ def test_every_number_refuses_what_is_out_of_range_or_no_number(tmp_path, leaf):
         assert any(line.startswith(f"{name}: ") for line in lines), (wrong, lines)
 
 
+WORDS = [leaf for leaf in leaves() if leaf.schema.get("type") not in ("integer", "number")]
+"""Every setting that is no number."""
+MAY_BE_EMPTY = {"market.tokens[].symbol"}
+
+
+def wrong_for(leaf: Any) -> list[Any]:
+    """Return values that the setting cannot mean: of another type, empty, enormous, not on the list."""
+    kind = leaf.schema.get("type")
+    odd: list[Any] = [7, -1.5, float("nan"), [], ["a"]]
+    if kind == "object":
+        return [*odd, True, "", "many", {f"k{n}": n for n in range(1000)}]
+    odd.append({"a": 1})
+    if kind == "boolean":
+        return [*odd, "", "perhaps", "x" * 1_000_000]
+    return [*odd, True, *([] if leaf.name in MAY_BE_EMPTY else [""]), "x" * 1_000_000, "a\u0000b"]
+
+
+@pytest.mark.parametrize("leaf", WORDS, ids=lambda leaf: leaf.name)
+def test_every_word_switch_and_path_refuses_what_it_cannot_mean(tmp_path, leaf):
+    """The line names the field and stays short, however long the value is; a secret's value is in no line."""
+    name = leaf.name.replace("[]", ".0")
+    for wrong in wrong_for(leaf):
+        lines = lines_of(tmp_path, put(good(), leaf.name, wrong))
+        told = [line for line in lines if line.startswith(f"{name}: ")]
+        assert told, (str(wrong)[:40], lines)
+        assert max(map(len, told)) < 400
+
+
 def test_rules_between_settings_are_told_beside_wrong_values(tmp_path):
     """One round of mending is enough."""
     data = good()
