@@ -83,6 +83,7 @@ class Stopwatch:
     def attach(self, wired: Wired) -> None:
         pipeline: Any = wired.pipeline
         approve, on_send = pipeline._approve, wired.trades._driver._on_send
+        assert on_send is not None
 
         def approving(signal: Signal) -> Any:
             intent = approve(signal)
@@ -113,7 +114,7 @@ async def a_trading_engine() -> AsyncIterator[tuple[Wired, Stopwatch]]:
             lifecycle = Lifecycle(clock=clock)
             outside = await open_outside(settings, clock=clock)
             watch = Stopwatch(TimedQuotes(outside.executor))
-            wired = await assemble(replace(outside, executor=watch.quotes), settings, lifecycle, Metrics())  # type: ignore[arg-type]
+            wired = await assemble(replace(outside, executor=watch.quotes), settings, lifecycle, Metrics())
             watch.attach(wired)
             pipeline = wired.pipeline
             work = [pipeline.decide_forever(), pipeline.order_forever(), pipeline.shed_forever()]

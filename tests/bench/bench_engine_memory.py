@@ -81,7 +81,7 @@ async def child() -> None:
             events=CoreEvents(settings=BusSettings(), clock=clock, tokens=TOKENS),
             signals=SignalQueue(settings=QueueSettings(), workers=16, clock=clock),
             ledger=ledger,
-            book=None,  # type: ignore[arg-type]  nothing is traded here
+            book=None,  # type: ignore[arg-type]  # nothing is traded here
             bars=bars_kept,
             trades=None,  # type: ignore[arg-type]
             lifecycle=Lifecycle(clock=clock),

@@ -72,9 +72,11 @@ async def main(emit: Callable[..., None]) -> None:
             lifecycle = Lifecycle(clock=clock)
             outside = await open_outside(settings, clock=clock)
             timed = TimedQuotes(outside.executor)
-            wired = await assemble(replace(outside, executor=timed), settings, lifecycle, Metrics())  # type: ignore[arg-type]
+            wired = await assemble(replace(outside, executor=timed), settings, lifecycle, Metrics())
             work = [
                 wired.pipeline.decide_forever(),
+                wired.pipeline.order_forever(),
+                wired.pipeline.shed_forever(),
                 wired.trades.mirror_forever(),
                 outside.feed.run(wired.pipeline.emit),
             ]
