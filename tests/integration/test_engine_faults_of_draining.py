@@ -91,12 +91,11 @@ async def test_queued_exits_are_finished_and_queued_entries_are_shed(line, tmp_p
 
     Every exit that waited is claimed, sent and followed to its end; no entry is.
     """
-    flood = tmp_path / "flood"
     async with stage(line, tmp_path, lanes=6, hold_bars=(1, 2, 3, 4, 5, 6), execution={"workers": 1}) as bot:
-        bot.environment = {"STAGE_FLOOD": str(flood)}
+        bot.environment = {"STAGE_FLOOD": str(tmp_path / "flood")}
         await bot.start()
         await bot.trading()
-        flood.write_text("5")
+        bot.flood(each=5)
         await bot.until(lambda s: sum(bool(t["position"]) for t in s["tokens"]) == len(s["tokens"]))
         lock = sqlite3.connect(bot.settings["ledger"]["sqlite_path"], isolation_level=None)
         lock.execute("BEGIN IMMEDIATE")

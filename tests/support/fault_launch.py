@@ -50,26 +50,35 @@ def set_clock(path: Path) -> None:
     SystemClock.now_ms = lambda self: time.time_ns() // 1_000_000 + round(offset_ms.value())  # type: ignore[method-assign]
 
 
-def flood(path: Path) -> None:
+def flood(path: Path, *, once: Path) -> None:
     """
-    Let every wish of a strategy bring about as many wishes to enter as the file says, as if from other events.
+    Let every wish of a strategy bring about as many wishes to enter as the file says, as if from other events, just before it.
 
-    They come in every urgency that an entry can have; exits stay as they are, so that each one stands for a position.
+    What `once` says holds for one wish to leave, which takes the file away and so meets a queue that is full. They come in
+    every urgency that an entry can have; exits stay as they are, so that each one stands for a position.
     """
     times, numbers, plain = Told(path), itertools.count(), pipeline.decide
 
+    def repeats(signal: Signal) -> int:
+        if signal.purpose is Purpose.EXIT and once.exists():
+            told = int(once.read_text())
+            once.unlink()
+            return told
+        return round(times.value())
+
     def copies(signal: Signal) -> Iterator[Effect]:
-        for _ in range(round(times.value())):
+        for _ in range(repeats(signal)):
             n = next(numbers)
             entry = replace(signal, side=Side.BUY, purpose=Purpose.ENTRY, position_id=None, reason="Flood")
             yield EmitSignal(replace(entry, trigger_id=f"{signal.trigger_id}/{n}", priority=PRIORITIES[n % 3]))
 
     def decide(state: CoreState, event: Event) -> list[Effect]:
-        effects = plain(state, event)
-        for effect in tuple(effects):
+        flooded: list[Effect] = []
+        for effect in plain(state, event):
             if isinstance(effect, EmitSignal):
-                effects += copies(effect.signal)
-        return effects
+                flooded += copies(effect.signal)
+            flooded.append(effect)
+        return flooded
 
     pipeline.decide = decide
 
@@ -80,5 +89,5 @@ if __name__ == "__main__":
     if clock_file := os.environ.get("STAGE_CLOCK"):
         set_clock(Path(clock_file))
     if flood_file := os.environ.get("STAGE_FLOOD"):
-        flood(Path(flood_file))
+        flood(Path(flood_file), once=Path(f"{flood_file}.once"))
     main()

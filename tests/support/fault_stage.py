@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import os
 import signal
@@ -34,6 +35,8 @@ SPEED = 60
 """A bar lasts a second."""
 HEALTH_S, JITTER_S, PROBE_S = 0.8, 0.2, 1.5
 """`rpc.health`: how often a node is probed, and how long that may take."""
+BUSY_SHARE, PATIENCE = 0.1, 2
+"""An engine under test takes a fifth to a third of a processor."""
 PENDING = ("INTENT", "SIGNED", "SUBMITTED", "CONFIRMED", "EXPIRED")
 
 
@@ -62,6 +65,15 @@ def localnet(*options: str) -> Iterator[dict[str, Any]]:
         process.wait(20)
         assert process.stdout is not None
         process.stdout.close()
+
+
+def processor_s(pid: int) -> float:
+    """Return how many seconds of a processor a process has had; 0 if it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except FileNotFoundError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Stage:
@@ -123,27 +135,48 @@ class Stage:
     async def until(
         self, holds: Callable[[dict[str, Any]], Any], *, seconds: float = 100, every_s: float = 0.1
     ) -> dict[str, Any]:
-        """Poll the status until `holds` says so; the last status is in the error if it never does."""
+        """
+        Poll the status until `holds` says so; the last status is in the error if it never does.
+
+        The seconds are those of an engine that runs: on a machine that gives it hardly any processor it is waited for up to
+        `PATIENCE` times as long, and asked less often, since each answer would cost it what it has.
+        """
+        assert self.process is not None
         last: Any = None
-        ends = time.monotonic() + seconds
-        while time.monotonic() < ends:
+        began_s, worked_s = time.monotonic(), processor_s(self.process.pid)
+        while self.process.returncode is None:
+            asked_s = time.monotonic()
             try:
                 last = await self.status()
-                if holds(last):
+                verdict = holds(last)
+                if await verdict if inspect.isawaitable(verdict) else verdict:
                     return dict(last)
             except (OSError, TimeoutError, aiohttp.ClientError) as error:
                 last = last or repr(error)
-            assert self.process is not None
-            if self.process.returncode is not None:
+            passed_s = time.monotonic() - began_s
+            worked = processor_s(self.process.pid) - worked_s >= seconds * BUSY_SHARE
+            if passed_s >= seconds and (worked or passed_s >= seconds * PATIENCE):
                 break
-            await asyncio.sleep(every_s)
-        code = self.process.returncode if self.process else None
+            await asyncio.sleep(max(every_s, time.monotonic() - asked_s))
         tail = (self.folder / "engine.log").read_text()[-3000:]
-        raise AssertionError(f"never came true; exit code {code}, last status {json.dumps(last)[:4000]}, log {tail}")
+        raise AssertionError(
+            f"never came true; exit code {self.process.returncode}, {time.monotonic() - began_s:.0f} s, "
+            f"last status {json.dumps(last)[:4000]}, log {tail}"
+        )
 
     async def trading(self) -> dict[str, Any]:
         """Wait until trades come through."""
         return await self.until(lambda s: s["phase"] == "READY" and done(s) >= 2)
+
+    # --- floods
+    def flood(self, *, each: int = 0, at_once: int = 0) -> None:
+        """Let each wish bring about so many more from now on, and the next exit `at_once`; see `fault_launch.flood`."""
+        path = Path(self.environment["STAGE_FLOOD"])
+        for told, name in ((each, path), (at_once, Path(f"{path}.once"))):
+            if told or name == path:
+                new = name.with_suffix(".new")
+                new.write_text(str(told))
+                new.replace(name)
 
     # --- faults
     async def fault(self, kind: str, **body: Any) -> str:
