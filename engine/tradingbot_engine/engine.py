@@ -35,6 +35,7 @@ from tradingbot_engine.metrics import Metrics
 from tradingbot_engine.outside import Outside, open_in_ledger, open_outside
 from tradingbot_engine.rpc_meter import RpcMeter
 from tradingbot_engine.settings import EngineSettings, switched_off
+from tradingbot_engine.status import switched_off_told
 from tradingbot_engine.upkeep import repeat, watch_parent
 
 _log = structlog.get_logger(__name__)
@@ -43,6 +44,7 @@ EXIT_DRAINED, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_OPEN = 0, 1, 2, 3
 """Exit codes: drained; failed; bad input; stopped with trades still open in the ledger."""
 
 _RETRY_S = 1.0
+_START_WAITS = frozenset({"LedgerUnavailable", "WalletEmpty", "NoEndpoint"})
 LONG_RESOLVING_S = 120
 """After so long an open trade has outlived its blockhash; what is missing is a proof."""
 _T = TypeVar("_T")
@@ -69,6 +71,9 @@ class Engine:
         self._stop = asyncio.Event()
         self._quit = asyncio.Event()
         self._down: Drain | None = None
+        self._able = False
+        """Settings, ledger and key are fine. Nodes, money and what is still to be resolved are no matter of readiness: on a bad
+        day of the nodes' every new pod would look broken, and no rollout would end."""
         self._open_left = 0
         self._unknown_left = False
         """The ledger could not be read at the end."""
@@ -213,20 +218,27 @@ class Engine:
                 self._lifecycle.tell(error.reason, str(error), fatal=True)
                 return None
             except LedgerUnavailable as error:
-                self._lifecycle.tell("LedgerUnavailable", str(error))
+                self._waits_for("LedgerUnavailable", str(error))
             except WalletEmpty as error:
-                self._lifecycle.tell("WalletEmpty", str(error))
+                self._waits_for("WalletEmpty", str(error))
             except TemporaryError as error:
-                self._lifecycle.tell("NoEndpoint", str(error))
+                self._waits_for("NoEndpoint", str(error))
             except PermanentError as error:
                 self._lifecycle.tell("BadConfiguration", str(error), fatal=True)
                 return None
             else:
-                for reason in ("LedgerUnavailable", "WalletEmpty", "NoEndpoint"):
-                    self._lifecycle.clear(reason)
+                self._waits_for(None)
                 return result
             await self._clock.sleep(pause_s)
             pause_s = min(pause_s * 1.5, 10.0)
+
+    def _waits_for(self, reason: str | None, message: str = "") -> None:
+        """State what a start waits for now, and nothing that it waited for before; ledger and key come before all else."""
+        self._able = reason != "LedgerUnavailable"
+        for other in _START_WAITS - {reason}:
+            self._lifecycle.clear(other)
+        if reason is not None:
+            self._lifecycle.tell(reason, message)
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name=name)
@@ -328,7 +340,7 @@ class Engine:
     def ready(self) -> tuple[bool, str]:
         if fatal := self._lifecycle.fatal:
             return False, f"{fatal.type}: {fatal.message}"
-        if self._lifecycle.phase is not Phase.READY:
+        if self._lifecycle.phase in (Phase.DRAINING, Phase.STOPPED) or not self._able:
             return False, self._lifecycle.phase.value
         return not self._lifecycle.has("LedgerUnavailable"), "LedgerUnavailable"
 
@@ -346,6 +358,7 @@ class Engine:
             "mode": self._settings.bot.mode,
             "phase": self._lifecycle.phase.value,
             "trading": False,
+            "switchedOff": switched_off_told(self._settings),
             "inFlight": len(self._wired.trades) if self._wired else 0,
             "reasons": [{"type": r.type, "since": r.since_ms, "message": r.message} for r in self._lifecycle.reasons],
             **self._drain_status(),

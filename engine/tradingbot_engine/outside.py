@@ -61,6 +61,10 @@ async def open_outside(settings: EngineSettings, *, clock: Clock, on_rpc_event: 
         ledger = open_ledger(settings.ledger, holder=holder, clock=clock, paper=paper)
         await ledger.open()
         opened.push_async_callback(ledger.close)
+        signer: Signer | None = None
+        if not paper:  # before any node is asked: a wrong key is told at once, and readiness does not hang on the nodes
+            assert settings.wallet.key_file is not None  # the settings' own rule for mode Live
+            signer = load_signer(settings.wallet.key_file, address=settings.wallet.address)
         rpc = await opened.enter_async_context(RpcPool(settings.rpc, clock=clock, on_event=on_rpc_event))
         if (expected := settings.bot.expected_genesis_hash) is not None:
             rpc.expect_genesis(expected)
@@ -72,9 +76,8 @@ async def open_outside(settings: EngineSettings, *, clock: Clock, on_rpc_event: 
             raise WrongGenesis(str(error)) from error
         feed = build_feed(settings, rpc, clock)
         executor: Executor
-        signer: Signer | None = None
         decimals = {token.mint: token.decimals for token in tokens}
-        if paper:
+        if signer is None:
             executor = PaperExecutor(
                 swap=swap,
                 rpc=rpc,
@@ -84,8 +87,6 @@ async def open_outside(settings: EngineSettings, *, clock: Clock, on_rpc_event: 
                 fair_price=lambda mint: _fresh_price(feed, mint),
             )
         else:
-            assert settings.wallet.key_file is not None  # the settings' own rule for mode Live
-            signer = load_signer(settings.wallet.key_file, address=settings.wallet.address)
             executor = LiveExecutor(
                 swap=swap,
                 rpc=rpc,

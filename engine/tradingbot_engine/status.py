@@ -87,7 +87,7 @@ class StatusPage:
             "inFlight": len(self._trades),
             "unresolved": self._trades.unresolved,
             "health": self._health(),
-            "switchedOff": [{"setting": name, "lost": lost} for name, lost in switched_off(self._settings)],
+            "switchedOff": switched_off_told(self._settings),
             "queueUtilization": round(self._queue_utilization(), 4),
             "tier": risk.tier.value,
             "tierReason": risk.tier_reason,
@@ -191,6 +191,11 @@ class StatusPage:
             "finalized": fill.finalized,
             "paper": fill.paper,
         }
+
+
+def switched_off_told(settings: EngineSettings) -> list[dict[str, str]]:
+    """Return the protections that are off, as status shows them from the first moment on."""
+    return [{"setting": name, "lost": lost} for name, lost in switched_off(settings)]
 
 
 def _by_state(counts: Mapping[IntentState, int]) -> dict[str, int]:
