@@ -16,9 +16,10 @@ SPEED ?= 60
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check unit system floods chaos soak mutants model bench lock generate clean
+.PHONY: cluster-packages cluster-build cluster-up cluster-down cluster-test
 
 help:  ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 run: $(READY)  ## Make the environment and let the sample bot trade on localnet (BOT=…, ARGS="--duration 60s")
 	@$(BIN)/tradingbot run -f $(BOT) $(ARGS)
@@ -60,6 +61,21 @@ model: $(READY)  ## Explore the protocol's states; the table the engine executes
 
 bench: $(READY)  ## Print figures and ratios, one JSON line each (ONLY=name)
 	$(BIN)/python tests/bench/run.py $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+cluster-packages:
+	@hack/system-packages cluster
+
+cluster-build: $(READY) cluster-packages  ## Build what a kind cluster needs and this machine lacks (once; ONLY="kubebox kind")
+	@$(BIN)/python hack/cluster build $(ONLY)
+
+cluster-up: $(READY) cluster-packages  ## Start a Kubernetes cluster on this machine (ARGS="--workers 2 --name mine")
+	@$(BIN)/python hack/cluster up $(ARGS)
+
+cluster-down: $(READY)  ## Take the cluster away; the machine is as it was before (ARGS="--name mine")
+	@$(BIN)/python hack/cluster down $(ARGS)
+
+cluster-test: cluster-build  ## Test hack/cluster itself: clusters come, break, heal and leave nothing behind
+	$(BIN)/pytest tests/cluster -m "slow or not slow" $(ARGS)
 
 lock: $(READY)  ## Resolve the dependencies anew into constraints.txt
 	$(BIN)/python -m pip install --quiet uv

@@ -1,0 +1,1 @@
+"""A real Kubernetes for tests and trials: kind on any Linux machine, with whatever the machine lacks supplied."""
