@@ -69,6 +69,6 @@ def test_a_token_added_to_the_manifest_is_traded_by_the_next_run(tmp_path: Path)
     first = runs.run(tokens=tokens, until=lambda log: '"trade settled"' in log and '"DONE"' in log)
     added = {"mint": ADDED, "symbol": "SRM"}
     second = runs.run(tokens=[*tokens, added], until=lambda log: filled(log, ADDED) >= 1)
-    assert second["filled"] > first["filled"] >= 1
+    assert min(first["filled"], second["filled"]) >= 1  # each counts its own run
     for summary in (first, second):
         assert (summary["doubled"], summary["lost"], summary["phantom"], summary["open"]) == (0, 0, 0, 0)

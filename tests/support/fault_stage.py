@@ -13,11 +13,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncpg
 from chaos.processes import TESTS
 from solders.keypair import Keypair
 from support.localnet_process import engine_settings, fund
@@ -193,7 +195,9 @@ class Stage:
 
     # --- the ledger and the chain
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """Read the SQLite ledger."""
+        """Read the ledger."""
+        if url := self.settings["ledger"].get("url"):
+            return rows_of_postgres(url, sql)
         path = self.settings["ledger"]["sqlite_path"]
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as db:
             return db.execute(sql).fetchall()
@@ -235,6 +239,20 @@ class Stage:
         assert found == {"code": 0, "doubled": 0, "lost": 0, "phantom": 0, "open": 0}, proof
         assert not self.faults_of_the_program()
         return proof
+
+
+def rows_of_postgres(url: str, sql: str) -> list[tuple[Any, ...]]:
+    """Read a PostgreSQL database; blocks."""
+
+    async def read() -> list[tuple[Any, ...]]:
+        connection = await asyncpg.connect(url, timeout=20)
+        try:
+            return [tuple(row) for row in await connection.fetch(sql, timeout=20)]
+        finally:
+            await connection.close()
+
+    with ThreadPoolExecutor(1) as thread:  # a loop of its own, beside the test's
+        return thread.submit(asyncio.run, read()).result()
 
 
 @asynccontextmanager
