@@ -97,6 +97,19 @@ def an_intent(name: str, **changes: Any) -> OrderIntent:
     return OrderIntent(**{**values, **changes})
 
 
+def an_exit(strategy: str, position_id: str, amount: int, *, name: str = "", **changes: Any) -> OrderIntent:
+    """Return a sale of `amount` base units of a position."""
+    values: dict[str, Any] = {
+        "strategy": strategy,
+        "side": Side.SELL,
+        "purpose": Purpose.EXIT,
+        "position_id": position_id,
+        "amount_in": amount,
+        "reserve_quote": 0,
+    }
+    return an_intent(name or f"{strategy}-exit", **{**values, **changes})
+
+
 @dataclass
 class TradeRig:
     """One bot, ready to trade."""

@@ -25,13 +25,13 @@ from typing import Any
 
 from solders.keypair import Keypair
 from support.localnet_process import engine_settings, fund, localnet_process
+from support.timed_quotes import TimedQuotes
 
 from tradingbot_engine.app import Wired, assemble
 from tradingbot_engine.clock import SystemClock
 from tradingbot_engine.domain.intents import OrderIntent
 from tradingbot_engine.domain.portfolio import PositionState
 from tradingbot_engine.domain.signals import Priority, Purpose, Side, Signal
-from tradingbot_engine.execution.port import Executor, Quote
 from tradingbot_engine.lifecycle import Lifecycle, Phase
 from tradingbot_engine.logs import configure_logs
 from tradingbot_engine.metrics import Metrics
@@ -51,24 +51,6 @@ EXITS, TURNS = 30, 6
 """Stop losses measured in each phase, and how often calm and burst take turns."""
 PHASE_S = 90.0
 TIMES, CLUMP_S = 10, 0.1
-
-
-class TimedQuotes:
-    """Passes everything on to the real executor, and remembers how long each quote took."""
-
-    def __init__(self, inner: Executor) -> None:
-        self._inner = inner
-        self.seconds: dict[str, float] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    async def quote(self, intent: OrderIntent) -> Quote:
-        began = time.perf_counter()
-        try:
-            return await self._inner.quote(intent)
-        finally:
-            self.seconds[intent.id] = self.seconds.get(intent.id, 0.0) + time.perf_counter() - began
 
 
 class Stopwatch:

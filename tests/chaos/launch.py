@@ -18,7 +18,7 @@ from tradingbot_engine.execution.trade import TradeDriver
 LOOK = "            reading = await self._executor.look("
 PATIENCE = (
     "            if course.sends > 5 and record.state is not IntentState.CONFIRMED:\n"
-    "                return await self._move(record, ownership, E.EXPIRE)\n"
+    "                return await self._journal.move(record, ownership, E.EXPIRE)\n"
 )
 """A new attempt after a timeout: one second of sending is taken for proof."""
 

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from trade_rig import BONK, TradeRig, World, a_bot, a_world, an_intent
+from trade_rig import BONK, TradeRig, World, a_bot, a_world, an_exit, an_intent
 
 from tradingbot_engine.clock import SystemClock
 from tradingbot_engine.core.proof import read_status
 from tradingbot_engine.core.steps import case_of
 from tradingbot_engine.domain.intents import Attempt, IntentRecord, IntentState, OrderIntent
-from tradingbot_engine.domain.signals import Purpose, Side
 from tradingbot_engine.execution.live import LiveExecutor
 from tradingbot_engine.execution.paper import PaperExecutor
 from tradingbot_engine.execution.port import Executor, QuoteRefused
@@ -131,15 +130,7 @@ async def test_an_entry_and_its_exit_are_driven_to_fills_that_add_up(world: Worl
         assert done.current is not None
         await executor.send(done.current, first=False)
         (position,) = await rig.ledger.positions()
-        exit_ = an_intent(
-            "contract-exit",
-            strategy="contract",
-            side=Side.SELL,
-            purpose=Purpose.EXIT,
-            position_id=entry.id,
-            amount_in=position.held,
-            reserve_quote=0,
-        )
+        exit_ = an_exit("contract", entry.id, position.held)
         assert (done.state, (await rig.trade(exit_)).state) == (IntentState.DONE, IntentState.DONE)
         fills = {row.fill.intent_id: row.fill for row in await rig.ledger.fills()}
         bought, sold = fills[entry.id], fills[exit_.id]

@@ -15,7 +15,7 @@ from solders.message import Message
 from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
 from solders.transaction import Transaction
-from trade_rig import TradeRig, World, a_bot, a_world, an_intent, now_ms, own
+from trade_rig import TradeRig, World, a_bot, a_world, an_exit, an_intent, now_ms, own
 
 from tradingbot_engine.audit.audit import run_audit
 from tradingbot_engine.clock import SystemClock
@@ -23,7 +23,6 @@ from tradingbot_engine.core.intents import IntentEvent
 from tradingbot_engine.core.proof import Unproven, prove_expiry
 from tradingbot_engine.core.steps import case_of
 from tradingbot_engine.domain.intents import Attempt, IntentRecord, IntentState, OrderIntent
-from tradingbot_engine.domain.signals import Purpose, Side
 from tradingbot_engine.errors import LedgerBehindChain
 from tradingbot_engine.execution.evidence import EvidenceGatherer
 from tradingbot_engine.execution.guards import refused_by_guard
@@ -54,15 +53,7 @@ def lamports(rig: TradeRig) -> int:
 
 
 def exit_of(entry: OrderIntent, amount: int) -> OrderIntent:
-    return an_intent(
-        f"{entry.strategy}-exit",
-        strategy=entry.strategy,
-        side=Side.SELL,
-        purpose=Purpose.EXIT,
-        position_id=entry.id,
-        amount_in=amount,
-        reserve_quote=0,
-    )
+    return an_exit(entry.strategy, entry.id, amount)
 
 
 async def settled(rig: TradeRig, intent: OrderIntent) -> None:

@@ -12,13 +12,12 @@ from solders.instruction import AccountMeta, Instruction
 from solders.message import Message
 from solders.pubkey import Pubkey
 from solders.transaction import Transaction
-from trade_rig import BONK, TradeRig, World, a_bot, a_world, an_intent
+from trade_rig import BONK, TradeRig, World, a_bot, a_world, an_exit, an_intent
 
 from tradingbot_engine.audit.audit import run_audit
 from tradingbot_engine.clock import SystemClock
 from tradingbot_engine.domain.intents import IntentState, OrderIntent
 from tradingbot_engine.domain.portfolio import Position, PositionState
-from tradingbot_engine.domain.signals import Purpose, Side
 from tradingbot_engine.execution.programs import TOKEN, associated_token_account
 from tradingbot_engine.ledger.invariants import violations
 from tradingbot_engine.rpc.methods import Rpc
@@ -58,15 +57,7 @@ async def bought(rig: TradeRig, name: str) -> Position:
 
 
 def sale_of(position: Position, name: str, amount: int) -> OrderIntent:
-    return an_intent(
-        name,
-        strategy=position.strategy,
-        side=Side.SELL,
-        purpose=Purpose.EXIT,
-        position_id=position.id,
-        amount_in=amount,
-        reserve_quote=0,
-    )
+    return an_exit(position.strategy, position.id, amount, name=name)
 
 
 async def now(rig: TradeRig, position: Position) -> Position:

@@ -13,14 +13,13 @@ from solders.instruction import AccountMeta, Instruction
 from solders.message import Message
 from solders.pubkey import Pubkey
 from solders.transaction import Transaction
-from trade_rig import BONK, TradeRig, World, a_bot, a_world, an_intent
+from trade_rig import BONK, TradeRig, World, a_bot, a_world, an_exit, an_intent
 
 from tradingbot_engine.clock import SystemClock
 from tradingbot_engine.core import steps
 from tradingbot_engine.core.proof import Unproven, prove_expiry
 from tradingbot_engine.core.steps import case_of
 from tradingbot_engine.domain.intents import Attempt, IntentRecord, IntentState, OrderIntent
-from tradingbot_engine.domain.signals import Purpose, Side
 from tradingbot_engine.errors import Fenced, LedgerUnavailable
 from tradingbot_engine.execution.evidence import EvidenceGatherer
 from tradingbot_engine.execution.programs import TOKEN, associated_token_account
@@ -62,15 +61,7 @@ async def test_an_entry_and_its_exit_are_filled_from_the_chain_and_their_money_a
         bought = await rig.trade(entry)
         assert rig.path_of(entry) == [S.SIGNED, S.SUBMITTED, S.CONFIRMED, S.DONE]
         (position,) = await rig.ledger.positions()
-        exit_ = an_intent(
-            "happy-exit",
-            strategy="happy",
-            side=Side.SELL,
-            purpose=Purpose.EXIT,
-            position_id=entry.id,
-            amount_in=position.held,
-            reserve_quote=0,
-        )
+        exit_ = an_exit("happy", entry.id, position.held)
         sold = await rig.trade(exit_)
         assert (bought.state, sold.state) == (S.DONE, S.DONE)
         fills = {row.fill.intent_id: row.fill for row in await rig.ledger.fills()}
@@ -153,16 +144,7 @@ async def test_a_price_that_runs_away_fails_the_exit_on_chain_with_6001_and_only
         entry = an_intent("run")
         await rig.trade(entry)
         (position,) = await rig.ledger.positions()
-        exit_ = an_intent(
-            "run-exit",
-            strategy="run",
-            side=Side.SELL,
-            purpose=Purpose.EXIT,
-            position_id=entry.id,
-            amount_in=position.held,
-            reserve_quote=0,
-            max_slippage_bps=1,
-        )
+        exit_ = an_exit("run", entry.id, position.held, max_slippage_bps=1)
         record = await rig.claim(exit_)
         real_quote = rig.executor.quote
 
@@ -230,15 +212,7 @@ async def test_a_position_whose_tokens_are_gone_costs_no_fees_and_says_why(
         (position,) = await rig.ledger.positions()
         await burn(rig, position.held)
         before = rig.cluster.bank.account(rig.wallet.pubkey())
-        sale = an_intent(
-            "gone-exit",
-            strategy="gone",
-            side=Side.SELL,
-            purpose=Purpose.EXIT,
-            position_id=entry.id,
-            amount_in=position.held,
-            reserve_quote=0,
-        )
+        sale = an_exit("gone", entry.id, position.held)
         record = await rig.trade(sale)
         assert (record.state, record.attempt) == (S.ABANDONED, 1)
         assert record.reason.startswith("PreflightRejected: ")

@@ -281,7 +281,7 @@ MUTANTS = [
     ),
     Mutant(
         "a new attempt after a timeout", "doubled", lands_late,
-        (method(TradeDriver, "_establish", ("if answer.status is not None or record.state is IntentState.CONFIRMED or not reading.expiry:\n            return None", "if answer.status is not None or record.state is IntentState.CONFIRMED:\n            return None\n        if course.sends > 20:\n            return await self._move(record, ownership, E.EXPIRE)\n        if not reading.expiry:\n            return None")),),
+        (method(TradeDriver, "_establish", ("if answer.status is not None or record.state is IntentState.CONFIRMED or not reading.expiry:\n            return None", "if answer.status is not None or record.state is IntentState.CONFIRMED:\n            return None\n        if course.sends > 20:\n            return await self._journal.move(record, ownership, E.EXPIRE)\n        if not reading.expiry:\n            return None")),),
     ),
     Mutant(
         "a fork treated as expiry", "doubled", confirmed_then_forked_then_landed,

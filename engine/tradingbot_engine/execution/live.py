@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -37,6 +36,7 @@ from tradingbot_engine.execution.build import assemble, build_message
 from tradingbot_engine.execution.evidence import EvidenceGatherer
 from tradingbot_engine.execution.fills import fill_of
 from tradingbot_engine.execution.guards import Guards, carries_guard, refused_by_guard
+from tradingbot_engine.execution.holdings import Holdings
 from tradingbot_engine.execution.limits import check_quote
 from tradingbot_engine.execution.plan import SwapPlan, check_plan
 from tradingbot_engine.execution.port import (
@@ -50,18 +50,15 @@ from tradingbot_engine.execution.port import (
 )
 from tradingbot_engine.execution.programs import (
     QUOTE_DECIMALS,
-    TOKEN,
-    TOKEN_2022,
-    associated_token_account,
     swap_programs,
 )
 from tradingbot_engine.execution.quoting import Quoter
 from tradingbot_engine.execution.signer import Signer
 from tradingbot_engine.execution.swap import SwapApi
 from tradingbot_engine.execution.tables import LookupTables
+from tradingbot_engine.execution.unreadable import ChainUnreadable, unknown
 from tradingbot_engine.execution.wallet_change import FillUnbalanced
 from tradingbot_engine.key_file import KeyUnusable
-from tradingbot_engine.market.normalise import AccountData, Malformed, vault_amount
 from tradingbot_engine.rpc.decode import Blockhash
 from tradingbot_engine.rpc.errors import AlreadyProcessed, PreflightFailed, RequestInvalid, RpcError, RpcUnavailable
 from tradingbot_engine.rpc.methods import Rpc
@@ -79,21 +76,6 @@ WORDS_OF_ONE = 3
 BETWEEN_WORDS_S = 1.0
 LAMPORTS_PER_MICRO_USDC = 100
 """A bound, not a price: taking SOL at 10 dollars overstates what an amount of USDC is worth in lamports, so doubts sooner."""
-
-
-class ChainUnreadable(TemporaryError):
-    """No node answers us (a refused key, a method that none serves): nothing is known, so nothing may be concluded."""
-
-
-@contextmanager
-def _unknown() -> Iterator[None]:
-    """A node's refusal to talk to us says nothing about a trade: it must not end one."""
-    try:
-        yield
-    except RpcError as error:
-        if isinstance(error, TemporaryError):
-            raise
-        raise ChainUnreadable(str(error)) from error
 
 
 async def _put_away(task: asyncio.Task[Blockhash]) -> None:
@@ -143,6 +125,7 @@ class LiveExecutor:
         # Routes pass through the currencies all the time; through another position they have no business to.
         self._other_mints = [Pubkey.from_string(mint) for mint in decimals or () if mint not in QUOTE_DECIMALS]
         self._evidence = EvidenceGatherer(self._rpc)
+        self._holdings = Holdings(rpc, wallet=self._wallet_key, providers=self._execution.expiry_proof.providers)
         self._guards = Guards(self._rpc, wallet=self._wallet_key, clock=clock)
         self._tables = LookupTables(rpc=self._rpc, clock=clock)
         # Each kind of question has its own turns: shared, two kinds could fall into step and always meet the same node.
@@ -223,16 +206,16 @@ class LiveExecutor:
         )
 
     async def _tables_of(self, plan: SwapPlan) -> tuple[AddressLookupTableAccount, ...]:
-        with _unknown():
+        with unknown():
             return await self._tables.get(plan.lookup_table_addresses) if plan.lookup_table_addresses else ()
 
     async def _guard_rent(self) -> Lamports:
-        with _unknown():
+        with unknown():
             return await self._guards.rent() if self._execution.mark == "Guard" else 0
 
     async def _recent_blockhash(self) -> Blockhash:
         """L comes from our own node and from nobody else."""
-        with _unknown():
+        with unknown():
             return (await self._rpc.get_latest_blockhash("confirmed")).result
 
     # --- bytes leave
@@ -327,35 +310,8 @@ class LiveExecutor:
         return await self._guards.creator(record.intent.id, providers=self._in_turn(self._fills))
 
     async def balance(self, mint: Mint, *, min_slot: Slot, finalized: bool) -> Balance | None:
-        if not finalized:
-            with _unknown():
-                return await self._balance(self._rpc, mint, "confirmed", min_slot)
-        names = self._in_turn(self._fills)
-        voices = {self._pool.independent(name) for name in self._pool.names}
-        needed = min(self._execution.expiry_proof.providers, len(voices))
-        said: list[Balance] = []
-        heard: set[str] = set()
-        for name in names:
-            try:
-                said.append(await self._balance(self._rpc.pinned(name), mint, "finalized", min_slot))
-                heard.add(self._pool.independent(name))
-            except RpcError as error:
-                _log.debug("token account not read", provider=name, error=str(error))
-        if len(heard) < needed:
-            raise ChainUnreadable(f"{len(heard)} of {needed} providers tell what the wallet holds of {mint}")
-        return Balance(max(b.amount for b in said), min(b.slot for b in said))
-
-    async def _balance(self, rpc: Rpc, mint: Mint, commitment: Commitment, min_slot: Slot) -> Balance:
-        """Read both accounts that can hold `mint` for the wallet, one for each token program, from one bank."""
-        key = Pubkey.from_string(mint)
-        accounts = [str(associated_token_account(self._wallet_key, key, program)) for program in (TOKEN, TOKEN_2022)]
-        answer = await rpc.get_multiple_accounts(accounts, commitment, min_context_slot=min_slot)
-        assert answer.context_slot is not None  # the decoder insists on a context
-        held = [AccountData(a.owner, a.lamports, a.data) for a in answer.result if a is not None]
-        try:
-            return Balance(sum(vault_amount(account, mint) for account in held), answer.context_slot)
-        except Malformed as error:
-            raise ChainUnreadable(f"the wallet's account for {mint}: {error}") from error
+        names = self._in_turn(self._fills) if finalized else ()
+        return await self._holdings.balance(mint, names=names, min_slot=min_slot, finalized=finalized)
 
     async def fill(self, record: IntentRecord, *, finalized: bool) -> Fill | None:
         attempt = record.current
@@ -404,7 +360,7 @@ class LiveExecutor:
                 return await ask(provider=name)
             except RpcError as error:
                 failure = error
-        with _unknown():
+        with unknown():
             raise failure
 
     def _in_turn(self, turns: Iterator[int]) -> list[str]:

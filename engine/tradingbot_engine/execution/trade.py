@@ -9,9 +9,8 @@ Source: `docs/adr/0002-exactly-once.md`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import structlog
 
@@ -27,26 +26,22 @@ from tradingbot_engine.core.steps import (
     case_of,
     next_step,
     resend_is_due,
-    went_back,
 )
 from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord, IntentState
 from tradingbot_engine.domain.signals import Purpose
-from tradingbot_engine.domain.units import Slot
-from tradingbot_engine.errors import LedgerBehindChain, LedgerCorrupt, LedgerUnavailable, PermanentError, TemporaryError
+from tradingbot_engine.errors import LedgerBehindChain, LedgerCorrupt, PermanentError, TemporaryError
 from tradingbot_engine.execution.course import Course
 from tradingbot_engine.execution.guards import refused_by_guard
+from tradingbot_engine.execution.journal import BACKOFF_S, Journal
 from tradingbot_engine.execution.limits import check_quote
 from tradingbot_engine.execution.port import Executor, GuardTaken, QuoteUnavailable, Reading, SendRejected
 from tradingbot_engine.execution.sizing import GiveUp, size_exit
-from tradingbot_engine.ledger.port import Holding, Ledger, Move, Ownership, Shortage
+from tradingbot_engine.ledger.port import Ledger, Ownership
 from tradingbot_engine.settings import ExecutionSettings
 
 _log = structlog.get_logger(__name__)
-T = TypeVar("T")
 E = IntentEvent
 
-BACKOFF_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
-"""How long to wait before a ledger or a quote that was not there is asked again; the last one repeats."""
 MAX_RETRY_AFTER_S = 5.0
 """A swap API may ask for longer, but an intent's age is looked at in between."""
 MAX_TOLD = 300
@@ -61,17 +56,6 @@ FINAL_AFTER_SLOTS = 31
 EAGER_SLOTS = (-1, 4)
 """From one slot before that is due until four after it, looks come `EAGER` times as often: it ends the trade."""
 EAGER = 4
-
-_POINT_BEFORE = {E.CONFIRM: "confirmed:before", E.EXPIRE: "expired:before", E.FINALIZE: "done:before"}
-_POINT_AFTER = {
-    E.SEND: "submitted:after",
-    E.CONFIRM: "confirmed:after",
-    E.EXPIRE: "expired:after",
-    E.FORK: "forked:after",
-    E.FINALIZE: "done:after",
-    E.FAIL: "failed:after",
-    E.ABANDON: "abandoned:after",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +93,10 @@ class TradeDriver:
         hold: Callable[[], bool] | None = None,
         on_ledger_away: Callable[[str], None] | None = None,
     ) -> None:
-        self._ledger, self._executor, self._clock, self._settings = ledger, executor, clock, settings
+        self._journal = Journal(ledger, clock=clock, on_step=on_step, on_ledger_away=on_ledger_away)
+        self._executor, self._clock, self._settings = executor, clock, settings
         self._genesis_hash = genesis_hash
-        self._on_step, self._on_send, self._recheck = on_step, on_send, recheck
-        self._hold, self._on_ledger_away = hold, on_ledger_away
+        self._on_send, self._recheck, self._hold = on_send, recheck, hold
 
     async def drive(
         self, record: IntentRecord, ownership: Ownership, *, may_attempt: Callable[[], bool]
@@ -147,11 +131,11 @@ class TradeDriver:
                         reason = f"PreflightRejected: {reason}: {course.rejection}"
                     elif course.hindered:
                         reason = f"{reason}: {course.hindered}"
-                    record = await self._move(record, ownership, E.ABANDON, reason=reason)
+                    record = await self._journal.move(record, ownership, E.ABANDON, reason=reason)
                 case NewAttempt() if self._held():
                     course.held_until_ms = self._clock.now_ms()
                     await self._clock.sleep(self._settings.poll_interval_s)
-                    record = await self._read_again(record)
+                    record = await self._journal.read_again(record)
                 case NewAttempt():
                     record = await self._attempt(record, ownership, course, may_attempt)
                 case Follow():
@@ -166,12 +150,12 @@ class TradeDriver:
     ) -> IntentRecord:
         """Quote, check, sign, journal. No byte leaves here."""
         if self._recheck is not None and (reason := self._recheck(record)):
-            return await self._move(record, ownership, E.ABANDON, reason=reason)
+            return await self._journal.move(record, ownership, E.ABANDON, reason=reason)
         try:
             amount = await self._amount(record)
             if isinstance(amount, GiveUp):
                 _log.warning("exit given up", intent=record.intent.id, reason=amount.reason)
-                return await self._move(record, ownership, E.ABANDON, reason=amount.reason, short=amount.short)
+                return await self._journal.move(record, ownership, E.ABANDON, reason=amount.reason, short=amount.short)
             sized = replace(record, intent=replace(record.intent, amount_in=amount))
             quote = await self._executor.quote(sized.intent)
             check_quote(sized.intent, quote, max_price_impact_bps=self._settings.max_price_impact_bps)
@@ -187,13 +171,13 @@ class TradeDriver:
             return record
         except PermanentError as error:
             _log.warning("intent given up", intent=record.intent.id, error=str(error))
-            return await self._move(record, ownership, E.ABANDON, reason=_reason(error))
+            return await self._journal.move(record, ownership, E.ABANDON, reason=_reason(error))
         if not may_attempt() or self._held():
             return record  # that began while the quote was under way: nothing was journalled, nothing was sent
         if await self._shrank(record, amount):
             return record  # a fork took the purchase back meanwhile: sized anew
         crashpoint.reached("signed:before")
-        moved = await self._move(record, ownership, E.SIGN, new_attempt=attempt)
+        moved = await self._journal.move(record, ownership, E.SIGN, new_attempt=attempt)
         crashpoint.reached("signed:after")
         ours = moved.current is not None and moved.current.signature == attempt.signature
         if moved.current is not None:
@@ -204,20 +188,14 @@ class TradeDriver:
         """Return what the next attempt spends: an entry what it was claimed for, an exit what there is."""
         if record.intent.purpose is Purpose.ENTRY:
             return record.intent.amount_in
-        amount = await size_exit(record, await self._holding(record), executor=self._executor)
+        amount = await size_exit(record, await self._journal.holding(record), executor=self._executor)
         if not isinstance(amount, GiveUp) and amount < record.intent.amount_in:
             _log.warning("exit of less", intent=record.intent.id, wanted=record.intent.amount_in, there=amount)
         return amount
 
     async def _shrank(self, record: IntentRecord, amount: int) -> bool:
         """Tell whether an exit's position holds less than `amount` by now."""
-        return record.intent.purpose is Purpose.EXIT and (await self._holding(record)).held < amount
-
-    async def _holding(self, record: IntentRecord) -> Holding:
-        holding = await self._persist(lambda: self._ledger.holding(record.intent.position_id))
-        if holding is None:
-            raise LedgerCorrupt(f"exit {record.intent.id} has no position {record.intent.position_id}")
-        return holding
+        return record.intent.purpose is Purpose.EXIT and (await self._journal.holding(record)).held < amount
 
     # --- an attempt may be alive
     async def _follow(self, record: IntentRecord, ownership: Ownership, course: Course) -> IntentRecord:
@@ -230,7 +208,7 @@ class TradeDriver:
         if self._should_send(record, attempt, course):
             sent = await self._send(attempt, course, purpose=record.intent.purpose)
             if sent and record.state is IntentState.SIGNED:
-                return await self._move(record, ownership, E.SEND)
+                return await self._journal.move(record, ownership, E.SEND)
         try:
             if course.taken:
                 await self._find_creator(record, course)
@@ -316,12 +294,12 @@ class TradeDriver:
                 assert status is not None
                 if fill is None or (event is E.FAIL) is not _moved_nothing(fill):
                     return None  # not shown yet, or shown by a node on another fork
-                return await self._move(
+                return await self._journal.move(
                     record, ownership, event, fill=fill, confirmed_slot=status.slot, reason=status.error
                 )
             case E.FORK:
                 _log.warning("a confirmed trade was forked away", intent=record.intent.id)
-                moved = await self._move(record, ownership, E.FORK)
+                moved = await self._journal.move(record, ownership, E.FORK)
                 course.last_send_s = None  # its bytes are still valid: send them without waiting for their turn
                 # Nodes on two forks would else lead from CONFIRMED to SUBMITTED and back as fast as they answer.
                 await self._clock.sleep(self._settings.poll_interval_s)
@@ -354,7 +332,7 @@ class TradeDriver:
                 _log.info("expiry unproven", intent=record.intent.id, reason=proof.reason)
                 course.unproven = proof.reason
             return None
-        return await self._move(record, ownership, E.EXPIRE)
+        return await self._journal.move(record, ownership, E.EXPIRE)
 
     # --- the guard account is there
     def _case(self, record: IntentRecord, attempt: Attempt, course: Course) -> Case:
@@ -392,85 +370,11 @@ class TradeDriver:
         if fill is None or _moved_nothing(fill) or (landed and (failed is None or not _moved_nothing(failed))):
             return None  # not shown yet
         reason = "" if executed == record.attempt else f"AlreadyExecuted: by attempt {executed}"
-        return await self._move(record, ownership, E.FINALIZE, fill=fill, failed=failed, reason=reason)
-
-    # --- the journal
-    async def _move(
-        self,
-        record: IntentRecord,
-        ownership: Ownership,
-        event: IntentEvent,
-        *,
-        new_attempt: Attempt | None = None,
-        fill: Fill | None = None,
-        failed: Fill | None = None,
-        confirmed_slot: Slot | None = None,
-        reason: str = "",
-        short: Shortage | None = None,
-    ) -> IntentRecord:
-        """
-        Write one move; return the record as it stands afterwards.
-
-        If the compare fails the record is read again: somebody else, or our own commit whose answer was lost, was there
-        before. What it says then is the truth to go on from, unless it lacks what was committed already.
-
-        Raises:
-            LedgerBehindChain: The ledger went back (a standby some commits behind was promoted).
-        """
-        move = Move(
-            intent_id=record.intent.id,
-            state=record.state,
-            attempt=record.attempt,
-            event=event,
-            at_ms=self._clock.now_ms(),
-            new_attempt=new_attempt,
-            fill=fill,
-            failed=failed,
-            confirmed_slot=confirmed_slot,
-            reason=reason,
-            short=short,
-        )
-        if event in _POINT_BEFORE:
-            crashpoint.reached(_POINT_BEFORE[event])
-        try:
-            moved = await self._persist(lambda: self._ledger.move(move, ownership=ownership))
-        except PermanentError:
-            await self._read_again(record)  # if it vanished, that says more than the refusal of the move
-            raise
-        moved = await self._read_again(record) if moved is None else _not_behind(record, moved)
-        if event in _POINT_AFTER:
-            crashpoint.reached(_POINT_AFTER[event])
-        if self._on_step is not None:
-            self._on_step(moved)
-        return moved
-
-    async def _read_again(self, record: IntentRecord) -> IntentRecord:
-        """Return the record as the ledger holds it now. Raises `LedgerBehindChain` if it lacks what `record` holds."""
-        return _not_behind(record, await self._persist(lambda: self._ledger.intent(record.intent.id)))
-
-    async def _persist(self, act: Callable[[], Awaitable[T]]) -> T:
-        """Repeat until the ledger answers: until then nothing else is done, so nothing is sent that is not journalled."""
-        for n in range(1_000_000):
-            try:
-                return await act()
-            except LedgerUnavailable as error:
-                _log.warning("the ledger cannot be reached", error=str(error))
-                if n == 0 and self._on_ledger_away is not None:
-                    self._on_ledger_away(str(error))
-                await self._clock.sleep(BACKOFF_S[min(n, len(BACKOFF_S) - 1)])
-        raise LedgerUnavailable("the ledger never came back")
+        return await self._journal.move(record, ownership, E.FINALIZE, fill=fill, failed=failed, reason=reason)
 
     def _backoff_s(self, course: Course) -> float:
         course.failures += 1
         return BACKOFF_S[min(course.failures, len(BACKOFF_S) - 1)]
-
-
-def _not_behind(known: IntentRecord, now: IntentRecord | None) -> IntentRecord:
-    """Return `now`, unless it is from before `known`: what was signed since would be signed a second time."""
-    lost = "the intent" if now is None else went_back(known, now)
-    if now is None or lost:
-        raise LedgerBehindChain(f"intent {known.intent.id}: the ledger does not hold {lost} any more: it went back")
-    return now
 
 
 def _as_of(record: IntentRecord, attempt: int) -> IntentRecord:

@@ -64,7 +64,7 @@ async def test_a_ledger_that_went_back_under_a_running_driver_stops_it(
     ownership = await stage.take("only")
     record = await stage.claim(ownership, an_order())
     standby = await copy_of(stage, tmp_path)
-    stage.driver._ledger = Promoted(stage.ledger, standby, after=after)  # type: ignore[assignment]
+    stage.driver._journal._ledger = Promoted(stage.ledger, standby, after=after)  # type: ignore[assignment]
     with pytest.raises(LedgerBehindChain, match="attempt"):
         await stage.drive(record, ownership)
     assert list(stage.chain.last_valid) == ["aaaaaaaa-1-1"], "a second attempt was signed"
@@ -77,7 +77,7 @@ async def test_a_ledger_from_before_the_claim_stops_the_driver(stage: Stage, tmp
     ownership = await stage.take("only")
     standby = await copy_of(stage, tmp_path)
     record = await stage.claim(ownership, an_order())
-    stage.driver._ledger = Promoted(stage.ledger, standby, after="SIGN")  # type: ignore[assignment]
+    stage.driver._journal._ledger = Promoted(stage.ledger, standby, after="SIGN")  # type: ignore[assignment]
     with pytest.raises(LedgerBehindChain, match="the intent"):
         await stage.drive(record, ownership)
     await standby.close()
@@ -92,7 +92,7 @@ async def test_another_attempt_of_the_same_number_is_not_taken_for_ours(stage: S
     theirs = await stage.executor.prepare(record, quote, epoch=ownership.epoch, now_ms=0)
     sign = Move(record.intent.id, S.INTENT, 0, IntentEvent.SIGN, at_ms=0, new_attempt=theirs)
     assert await standby.move(sign, ownership=ownership)
-    stage.driver._ledger = Promoted(stage.ledger, standby, after="SIGN")  # type: ignore[assignment]
+    stage.driver._journal._ledger = Promoted(stage.ledger, standby, after="SIGN")  # type: ignore[assignment]
     with pytest.raises(LedgerBehindChain, match="attempt aaaaaaaa-1-2"):
         await stage.drive(record, ownership)
     await standby.close()
