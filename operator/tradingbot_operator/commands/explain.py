@@ -53,7 +53,7 @@ def explain(path: str | None, catalogue: Catalogue) -> str:
     """
     if path in catalogue.strategies:
         return _strategies(catalogue, only=path)
-    fields = list(_fields(TradingBot, ""))
+    fields = list(fields_of(TradingBot, ""))
     if not path:
         shown = [f for f in fields if not f.path.startswith(("metadata.", "status"))]
         return "\n".join([_one(f) for f in shown] + ["", "Strategies: `tradingbot explain strategies`"])
@@ -112,14 +112,15 @@ def _strategies(catalogue: Catalogue, only: str | None = None) -> str:
     return "\n".join(lines)
 
 
-def _fields(model: type[BaseModel], prefix: str) -> Iterator[FieldText]:
+def fields_of(model: type[BaseModel], prefix: str) -> Iterator[FieldText]:
+    """Yield the fields of a model and of all below it, in their order; `prefix` stands before every path."""
     for field in model.model_fields.values():
         if field.description == "Kubernetes' own.":
             continue
         text = _field(field, prefix)
         yield text
         if text.model is not None:
-            yield from _fields(text.model, f"{text.path}.")
+            yield from fields_of(text.model, f"{text.path}.")
 
 
 def _field(field: FieldInfo, prefix: str) -> FieldText:

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import (
     AfterValidator,
@@ -17,15 +17,16 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
-INT64_MAX = 2**63 - 1
+EXACT_MAX = 2**53
+"""Up to here every reader of JSON keeps a whole number exact; an API server compares limits as floats."""
 
 
 class Model(BaseModel):
     """
-    A frozen object of the API.
+    A frozen object of the API, read as an API server reads it.
 
-    Strict, since an API server converts nothing either: "60" is no number. A null stands for an absent field, as in
-    Kubernetes, where nulls of fields that are not nullable are pruned before defaults are filled in.
+    Strict, since that converts nothing either: "60" is no number; but 5.0 is 5 where a whole number belongs. A null stands
+    for an absent field: nulls of fields that are not nullable are pruned before defaults are filled in.
     """
 
     model_config = ConfigDict(
@@ -41,11 +42,15 @@ class Model(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _null_is_absent(cls, data: Any) -> Any:
+    def _as_an_api_server_reads(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        known = {field.alias for field in cls.model_fields.values()}
-        return {key: value for key, value in data.items() if value is not None or key not in known}
+        known = {field.alias: _is_whole(field.annotation) for field in cls.model_fields.values()}
+        return {
+            key: _whole(value) if known.get(key) else value
+            for key, value in data.items()
+            if value is not None or key not in known
+        }
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,23 @@ class Unit:
         return {**handler(core_schema), "x-unit": self.name}
 
 
+def _is_whole(annotation: Any) -> bool:
+    """Whether a field takes whole numbers; an absent one may be None."""
+    return annotation is int or any(_is_whole(option) for option in get_args(annotation))
+
+
+def _whole(value: Any) -> Any:
+    """Return 5 for 5.0, and everything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) <= EXACT_MAX else value
+
+
+def _without_nulls(value: Any) -> Any:
+    """Prune a map's nulls; what is no map is left to its type."""
+    return {key: one for key, one in value.items() if one is not None} if isinstance(value, dict) else value
+
+
 def _int_or_string(value: Any) -> Any:
+    value = _whole(value)
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise PydanticCustomError("int_or_string", "must be a number without fraction, or a string")
     return value
@@ -120,10 +141,19 @@ Quantity = Annotated[
     BeforeValidator(_int_or_string),
     AfterValidator(_quantity),
     Field(
-        json_schema_extra={"x-kubernetes-int-or-string": True, "pattern": f"^{QUANTITY}$", "maxLength": QUANTITY_CHARS}
+        json_schema_extra={
+            "x-kubernetes-int-or-string": True,
+            "pattern": f"^{QUANTITY}$",
+            "maxLength": QUANTITY_CHARS,
+            "minimum": 0,
+        }
     ),
     Unit("Kubernetes quantity"),
 ]
+
+
+PrunedNulls = BeforeValidator(_without_nulls)
+"""Beside a map of typed values: nulls in it are pruned, too."""
 
 
 class SecretKeyRef(Model):

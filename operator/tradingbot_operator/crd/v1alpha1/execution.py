@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tradingbot_operator.crd.v1alpha1.base import INT64_MAX, FromSecret, HttpUrl, Model, Unit
+from tradingbot_operator.crd.v1alpha1.base import EXACT_MAX, FromSecret, HttpUrl, Model, Unit
 
 
 class Swap(Model):
@@ -32,7 +32,7 @@ class ExpiryProof(Model):
 
     providers: Annotated[int, Field(ge=1, le=9), Unit("nodes")] = 2
     """How many independent nodes must agree."""
-    above_lamports: Annotated[int, Field(ge=0, le=INT64_MAX), Unit("lamports")] = 10_000_000_000
+    above_lamports: Annotated[int, Field(ge=0, le=EXACT_MAX), Unit("lamports")] = 10_000_000_000
     """For trades above this size; below it one node's proof is enough within 300 slots."""
 
 

@@ -4,7 +4,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from tradingbot_operator.crd.v1alpha1.base import DNS_SUBDOMAIN, QUALIFIED, FromSecret, Model, Quantity, Scalar, Unit
+from tradingbot_operator.crd.v1alpha1.base import (
+    DNS_SUBDOMAIN,
+    QUALIFIED,
+    FromSecret,
+    Model,
+    PrunedNulls,
+    Quantity,
+    Scalar,
+    Unit,
+)
 
 ShortText = Annotated[str, Field(max_length=317)]
 QualifiedName = Annotated[str, Field(max_length=317, pattern=QUALIFIED)]
@@ -80,9 +89,9 @@ class Engine(Model):
 class Resources(Model):
     """What a pod asks for and may use."""
 
-    requests: Annotated[dict[QualifiedName, Quantity], Field(max_length=16)] = Field(default_factory=dict)
+    requests: Annotated[dict[QualifiedName, Quantity], Field(max_length=16), PrunedNulls] = Field(default_factory=dict)
     """By resource: what is reserved."""
-    limits: Annotated[dict[QualifiedName, Quantity], Field(max_length=16)] = Field(default_factory=dict)
+    limits: Annotated[dict[QualifiedName, Quantity], Field(max_length=16), PrunedNulls] = Field(default_factory=dict)
     """By resource: what is never exceeded."""
 
 
@@ -106,7 +115,9 @@ class PodTemplate(Model):
 
     resources: Resources | None = None
     """Resources of the engine's container."""
-    node_selector: Annotated[dict[QualifiedName, LabelValue], Field(max_length=64)] = Field(default_factory=dict)
+    node_selector: Annotated[dict[QualifiedName, LabelValue], Field(max_length=64), PrunedNulls] = Field(
+        default_factory=dict
+    )
     """Labels that a node must carry."""
     tolerations: Annotated[list[Toleration], Field(max_length=64)] = Field(default_factory=list)
     """Taints that are tolerated."""
@@ -114,7 +125,9 @@ class PodTemplate(Model):
         dict[str, Any], Field(max_length=16, json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
     ] = Field(default_factory=dict)
     """Affinity as in a pod's spec."""
-    annotations: Annotated[dict[QualifiedName, LongText], Field(max_length=64)] = Field(default_factory=dict)
+    annotations: Annotated[dict[QualifiedName, LongText], Field(max_length=64), PrunedNulls] = Field(
+        default_factory=dict
+    )
     """Annotations that pods carry besides the operator's."""
-    labels: Annotated[dict[QualifiedName, LabelValue], Field(max_length=64)] = Field(default_factory=dict)
+    labels: Annotated[dict[QualifiedName, LabelValue], Field(max_length=64), PrunedNulls] = Field(default_factory=dict)
     """Labels that pods carry besides the operator's."""
