@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 from chaos.faults import NODE_FAULTS, PROCESS_ACTS, Act, Plan
 from chaos.minima import PER_TRADE, faults_of, shortfalls
 from chaos.pace import BRINGS, QUOTA_PER_TRADE, Pace
 from chaos.report import Report
+from chaos.world import Setup, World
+from soak.world import SoakWorld
 
 from tradingbot_engine import crashpoint
 from tradingbot_engine.localnet.faults import parse_fault
+from tradingbot_engine.settings import load_settings, switched_off
 
 AUDIT = {"doubled": 0, "lost": 0, "phantom": 0, "open": 0}
 
@@ -144,3 +150,20 @@ def test_a_crash_point_that_was_missed_comes_again_and_one_that_will_be_lacking_
     assert pace.next_point(report) == ""
     del report.kills_at["forked:after"]
     assert pace.next_point(report) == "forked:after#1"
+
+
+@pytest.mark.parametrize("kind", [World, SoakWorld])
+async def test_storms_and_soaks_trade_with_every_protection_on(tmp_path: Path, kind: type[World]) -> None:
+    """What holds with a protection off says nothing about the product as it is shipped."""
+
+    class Rendered(kind):  # type: ignore[misc,valid-type]
+        async def info(self) -> dict[str, Any]:
+            return {"market_clock": {"origin_slot": 0, "origin_ms": 0, "ms_per_slot": 400.0}}
+
+    async with aiohttp.ClientSession() as http:
+        world = Rendered(setup=Setup(seed=1), directory=tmp_path, http=http, gateway="http://127.0.0.1:1")
+        world.nodes = [{"http": f"http://127.0.0.1:{n}", "websocket": f"ws://127.0.0.1:{n}"} for n in (1, 2, 3, 4)]
+        await world.write_config()
+    settings = load_settings(world.config)
+    assert len(settings.rpc.endpoints) == 3
+    assert switched_off(settings) == ()
