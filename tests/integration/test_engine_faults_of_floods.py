@@ -92,7 +92,7 @@ async def test_a_tenfold_burst_keeps_the_exits_and_shows_in_the_measure_that_the
         bot.flood(each=9)
         highest = measured = 0.0
         ends = time.monotonic() + lasts_s
-        while (now := time.monotonic()) < ends or (measured <= TARGET and now < ends + WINDOWS_S):
+        while (now := time.monotonic()) < ends or (min(highest, measured) <= TARGET and now < ends + WINDOWS_S):
             status = await bot.status()  # an admin port that starved would not answer in time
             highest = max(highest, status["queueUtilization"])
             measured = max(measured, await bot.metric("tradingbot_queue_utilization"))
