@@ -10,12 +10,13 @@ ARGS ?=
 SEEDS ?= 3
 TRADES ?= 60
 ONLY ?=
+TARGETS ?=
 WORKERS ?= 4
 MINUTES ?= 60
 SPEED ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check unit system floods chaos soak mutants model bench lock generate clean
+.PHONY: help run test check unit system images charts floods chaos soak mutants model bench lock generate clean
 .PHONY: cluster-packages cluster-build cluster-up cluster-down cluster-test
 
 help:  ## List the targets
@@ -33,9 +34,11 @@ check: $(READY)  ## Formatting, lint, types, layers, generated files
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	MYPYPATH=tests:engine:operator $(BIN)/mypy -p bench --follow-imports=silent --cache-dir .mypy_cache/bench
+	MYPYPATH=hack $(BIN)/mypy -p images -p charts
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/lint-imports
 	$(BIN)/python hack/generate.py --check
 	$(BIN)/python hack/gen_crds.py --check
+	$(BIN)/python hack/charts/generate.py --check
 
 # Not reordered by their number: the directories' own order begins with the longest, so that none of them is left for the end.
 unit: $(READY)  ## The tests, without the static checks (ARGS="-k …")
@@ -49,6 +52,13 @@ chaos: $(READY)  ## Break the world while real engines trade (SEEDS=…, TRADES=
 
 soak: $(READY)  ## Let an engine trade for an hour under mild trouble; nothing may grow (MINUTES=…, SPEED=…)
 	$(BIN)/python tests/soak/run.py --minutes $(MINUTES) --speed $(SPEED) $(ARGS)
+
+images: $(READY)  ## Build the container images, look into them and run them (TARGETS="engine operator postgres")
+	$(BIN)/python hack/images build $(TARGETS) $(ARGS)
+
+charts: $(READY)  ## Lint the charts, render them for every switch and check the result; builds Helm and kubeconform once
+	@$(BIN)/python hack/cluster build helm kubeconform
+	TRADINGBOT_CHARTS=all $(BIN)/pytest tests/charts $(ARGS)
 
 floods: $(READY)  ## Flood a trading engine with signals; no exit may be lost
 	$(BIN)/pytest tests/integration/test_engine_faults_of_floods.py -m "slow or not slow" $(ARGS)
@@ -85,6 +95,7 @@ lock: $(READY)  ## Resolve the dependencies anew into constraints.txt
 generate: $(READY)  ## Write the generated files anew
 	$(BIN)/python hack/generate.py
 	$(BIN)/python hack/gen_crds.py
+	$(BIN)/python hack/charts/generate.py
 
 clean:  ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
