@@ -1,0 +1,41 @@
+"""What a bot becomes, against the published schemas of the Kubernetes API: no unknown field, none of a wrong type."""
+
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+GOLDEN = Path(__file__).parents[1] / "unit/operator/golden"
+OLDEST, NEWEST = "1.29", "1.35"
+"""The charts' kubeVersion, and what e2e runs on."""
+OBJECTS = [
+    (path, found)
+    for path in sorted(GOLDEN.rglob("*.yaml"))
+    for found in yaml.safe_load_all(path.read_text())
+    if found and found["kind"] != "TradingBot"
+]
+
+
+def test_there_are_children_to_look_at() -> None:
+    """Else the test below would be content with nothing."""
+    assert {"Deployment", "NetworkPolicy", "Role", "Job"} <= {found["kind"] for _, found in OBJECTS}
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+def test_every_child_fits_the_api(version: str) -> None:
+    """A field that the API server drops in silence, or refuses, is found without a cluster."""
+    for path, found in OBJECTS:
+        try:
+            kubernetes_validate.validate(found, version, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            pytest.fail(f"{path.name}: {found['kind']}: {error}")
+
+
+def test_a_field_that_the_api_lacks_is_found() -> None:
+    """The check can fail."""
+    deployment: dict[str, Any] = next(found for _, found in OBJECTS if found["kind"] == "Deployment")
+    wrong = deployment | {"spec": deployment["spec"] | {"replicaz": 1}}
+    with pytest.raises(kubernetes_validate.ValidationError, match="replicaz"):
+        kubernetes_validate.validate(wrong, NEWEST, strict=True)
