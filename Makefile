@@ -54,11 +54,12 @@ soak: $(READY)  ## Let an engine trade for an hour under mild trouble; nothing m
 	$(BIN)/python tests/soak/run.py --minutes $(MINUTES) --speed $(SPEED) $(ARGS)
 
 images: $(READY)  ## Build the container images, look into them and run them (TARGETS="engine operator postgres")
+	@hack/system-packages images
 	$(BIN)/python hack/images build $(TARGETS) $(ARGS)
 
 charts: $(READY)  ## Lint the charts, render them for every switch and check the result; builds Helm and kubeconform once
 	@$(BIN)/python hack/cluster build helm kubeconform
-	TRADINGBOT_CHARTS=all $(BIN)/pytest tests/charts $(ARGS)
+	TRADINGBOT_CHARTS=all $(BIN)/pytest tests/charts -m "slow or not slow" $(ARGS)
 
 floods: $(READY)  ## Flood a trading engine with signals; no exit may be lost
 	$(BIN)/pytest tests/integration/test_engine_faults_of_floods.py -m "slow or not slow" $(ARGS)

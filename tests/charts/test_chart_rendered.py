@@ -16,6 +16,7 @@ from tradingbot_operator.desired.bot import Context
 from tradingbot_operator.desired.names import BOT_LABEL
 from tradingbot_operator.desired.pod import IMAGE_USER, container_security, pod_security
 
+pytestmark = pytest.mark.slow  # make charts
 ROOT = Path(__file__).parents[2]
 PUBLISHED_ELSEWHERE = {"ServiceMonitor", "PrometheusRule"}
 """Kinds of the Prometheus operator; their schemas are not Kubernetes' own."""

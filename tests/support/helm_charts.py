@@ -9,15 +9,21 @@ from typing import Any
 import pytest
 import yaml
 
+from tradingbot_cluster.places import places
+from tradingbot_cluster.programs import PROGRAMS
+
 ROOT = Path(__file__).parents[2]
 Rendered = dict[tuple[str, str], dict[str, Any]]
 """Objects by kind and name."""
 
 
 def program(name: str) -> str:
-    """Return the path of helm or kubeconform: from the environment ($HELM, $KUBECONFORM), else on PATH, else skip the test."""
-    found = os.environ.get(name.upper()) or shutil.which(name)
+    """Return the path of helm or kubeconform: as built by hack/cluster, else on PATH, else skip the test (fail in `make charts`)."""
+    built = PROGRAMS[name].find(places())
+    found = str(built) if built is not None else shutil.which(name)
     if found is None:
+        if os.environ.get("TRADINGBOT_CHARTS") == "all":
+            pytest.fail(f"{name} is missing: python hack/cluster build {name}")
         pytest.skip(f"{name} is missing: make charts builds it")
     return found
 
