@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from solders.keypair import Keypair
 from support.localnet_process import engine_settings, fund, localnet_process
@@ -60,6 +61,20 @@ async def resolved(folder: Path, port_file: Path) -> None:
     pytest.fail(f"never resolved: {states}")
 
 
+async def guards_told(admin: dict[str, Any]) -> dict[str, Any]:
+    """Return what status says of the guards, once it does."""
+    port, token = (Path(admin[name]).read_text().strip() for name in ("port_file", "token_file"))
+    deadline = time.monotonic() + PATIENCE_S
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as http:
+        while time.monotonic() < deadline:
+            async with http.get(f"http://127.0.0.1:{port}/v1/status") as answer:
+                guards = (await answer.json()).get("guards")
+            if guards and guards["outstanding"]:
+                return dict(guards)
+            await asyncio.sleep(0.5)
+    pytest.fail("status never told of a guard")
+
+
 @pytest.mark.timeout(900)
 async def test_a_guarded_bot_that_is_killed_around_its_sends_trades_each_intent_once(tmp_path: Path) -> None:
     """SIGKILL just before a send, and just after one; the next process resumes, drains, and the audit says 0/0/0."""
@@ -82,6 +97,10 @@ async def test_a_guarded_bot_that_is_killed_around_its_sends_trades_each_intent_
         process = await engine(tmp_path)
         try:
             await resolved(tmp_path, port_file)
+            guards = await guards_told(settings["admin"])
+            assert guards["outstanding"] >= 1
+            assert guards["lamportsAtMost"] == guards["outstanding"] * 890_880
+            assert guards["failedFeeLamportsToday"] == 0
             process.terminate()
             assert await asyncio.wait_for(process.wait(), PATIENCE_S) == 0
         finally:
