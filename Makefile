@@ -16,7 +16,7 @@ MINUTES ?= 60
 SPEED ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check unit system images charts floods chaos soak mutants model bench lock generate clean
+.PHONY: help run test check unit system images charts floods chaos soak faults mutants model bench lock generate clean
 .PHONY: cluster-packages cluster-build cluster-up cluster-down cluster-test
 
 help:  ## List the targets
@@ -63,6 +63,9 @@ charts: $(READY)  ## Lint the charts, render them for every switch and check the
 
 floods: $(READY)  ## Flood a trading engine with signals; no exit may be lost
 	$(BIN)/pytest tests/integration/test_engine_faults_of_floods.py -m "slow or not slow" $(ARGS)
+
+faults: $(READY)  ## Every fault of a trading engine, the long ones too; and does the soak notice leaks?
+	$(BIN)/pytest tests/integration tests/soak -k "engine_faults or soak_leaks" -m "slow or not slow" $(ARGS)
 
 mutants: $(READY)  ## Break each rule of the protocol on purpose; each must be caught
 	$(BIN)/pytest tests/mutants -m "slow or not slow" $(ARGS)

@@ -6,10 +6,13 @@ Translated once, at the border where something foreign is called; everything ins
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from tradingbot_engine.tracing import trace_text
 
+_TRACED = re.compile(r"\[(?:trade|request) [^\[\]]+\]$")
+"""A text that ends with ids already, those of the error that it tells of."""
 _cleaners: list[Callable[[str], str]] = []
 
 
@@ -34,7 +37,7 @@ class EngineError(Exception):
         text = super().__str__()
         for clean in _cleaners:
             text = clean(text)
-        return text if not self.trace or text.endswith("]") else f"{text} {self.trace}"
+        return text if not self.trace or _TRACED.search(text) else f"{text} {self.trace}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"

@@ -270,7 +270,8 @@ class Metrics:
         """
         Remove every series with these labels, for example `forget(strategy="old")`; return how many.
 
-        Called when a token, a strategy or an endpoint is gone: its numbers would otherwise stand still for ever.
+        For whoever takes a strategy, an endpoint or a token away from a running engine: its numbers would otherwise stand still for
+        ever. (What a manifest takes away ends with the process, whose registry this is; no label names a bot or a token.)
         """
         return sum(forget(**labels) for forget in self._forgetters)
 

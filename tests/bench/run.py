@@ -17,6 +17,7 @@ import os
 import platform
 import sys
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -113,12 +114,19 @@ def main() -> None:
         print(json.dumps(lines[-1]), flush=True)
 
     sys.path.insert(0, str(HERE.parent))
+    broken: list[str] = []
     for name, path in benches.items():
         if options.only in (None, name):
             print(f"{name} …", file=sys.stderr, flush=True)
-            asyncio.run(load(path)(emit))  # type: ignore[arg-type]
+            try:
+                asyncio.run(load(path)(emit))  # type: ignore[arg-type]
+            except Exception:  # the others are still to be measured
+                traceback.print_exc()
+                broken.append(name)
     if options.write:
         options.write.write_text(table(lines))
+    if broken:
+        sys.exit(f"not measured: {', '.join(broken)}")
 
 
 if __name__ == "__main__":

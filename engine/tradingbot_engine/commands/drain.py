@@ -17,7 +17,12 @@ from tradingbot_engine.settings import SettingsInvalid, load_settings
 @click.option(
     "--config", "path", type=click.Path(path_type=Path), required=True, help="Settings of the running engine, JSON."
 )
-@click.option("--timeout", "timeout_s", type=float, help="Seconds to wait; default: shutdown.force_timeout_s.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True, max=86_400),
+    help="Seconds to wait, above 0; default: shutdown.force_timeout_s.",
+)
 def drain(path: Path, timeout_s: float | None) -> None:
     """
     Drain the engine that runs with these settings, through its admin port; the preStop hook of its pod.

@@ -17,6 +17,7 @@ from tradingbot_engine.errors import PermanentError
 from tradingbot_engine.key_file import KeyUnusable, read_keypair
 from tradingbot_engine.redact import remember, remember_wallet, scrub
 from tradingbot_engine.settings.engine import Contradictions, EngineSettings
+from tradingbot_engine.settings.hints import misread, nearest
 from tradingbot_engine.settings.rules import Loc, View, broken_rules
 from tradingbot_engine.settings.schema import secrets_in
 
@@ -60,9 +61,10 @@ def problems_of(error: ValidationError, *, under: str = "") -> list[str]:
             lines += cause.problems
             continue
         path = ".".join(str(part)[:_SHOWN_CHARS] for part in ((under,) if under else ()) + item["loc"]) or "settings"
-        lines.append(
-            scrub(f"{path}: {item['msg'].removeprefix('Value error, ')}{_shown(item['loc'], item.get('input'))}")
-        )
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = f"no such setting{nearest(path)}"
+        lines.append(scrub(f"{path}: {message}{_shown(item['loc'], item.get('input'))}"))
     return lines
 
 
@@ -96,18 +98,20 @@ def settings_from(sources: Sources) -> EngineSettings:
     """
     data, untold = _with_address(sources.merged())
     try:
+        quoted = [scrub(line) for line in misread(sources.file)]
         settings = EngineSettings(**data)
     except ValidationError as error:
         broken: list[Loc] = [tuple(item["loc"]) for item in error.errors(include_url=False) if item["loc"]]
-        lines = problems_of(error)
+        told = {line.partition(":")[0] for line in quoted}
+        lines = [line for line in problems_of(error) if line.partition(":")[0] not in told]
         if broken:  # pydantic stops before the rules between groups
             lines += broken_rules(View(_sound_groups(data, broken), broken))
-        lines = [*sources.problems, *untold, *lines]
+        lines = [*sources.problems, *untold, *quoted, *lines]
         raise SettingsInvalid("\n".join(dict.fromkeys(lines))) from None  # the cause would show the values
     except RecursionError:
         raise SettingsInvalid("settings: nested too deeply") from None
-    if sources.problems:
-        raise SettingsInvalid("\n".join(sources.problems))
+    if sources.problems or quoted:
+        raise SettingsInvalid("\n".join((*sources.problems, *quoted)))
     remember(*secrets_in(settings))
     remember_wallet(settings.wallet.address)
     return settings

@@ -119,9 +119,9 @@ BAD: list[tuple[Any, tuple[str, ...]]] = [
     ({"generation": None, "paused": True}, ("generation", "integer")),
     ({"generation": 2, "paused": "false"}, ("paused", "'false'", "boolean")),
     ({"generation": 2, "paused": 0}, ("paused", "boolean")),
-    ({"generation": 2, "paused": True, "pauesd": True}, ("pauesd", "not permitted")),
+    ({"generation": 2, "paused": True, "pauesd": True}, ("pauesd", "no such setting")),
     ({"generation": 2, "paused": True, "risk": [1]}, ("risk", "dictionary")),
-    ({"generation": 2, "paused": True, "risk": {"capitol": 5}}, ("risk.capitol", "not permitted")),
+    ({"generation": 2, "paused": True, "risk": {"capitol": 5}}, ("risk.capitol", "no such setting")),
     (
         {"generation": 2, "paused": True, "risk": {"max_position_percent": 0}},
         ("risk.max_position_percent", "(value 0)"),
