@@ -1,0 +1,1 @@
+"""`kubectl tradingbot`: what a person asks of bots on a cluster, through the kubectl that is there."""
