@@ -14,10 +14,11 @@ TARGETS ?=
 WORKERS ?= 4
 MINUTES ?= 60
 SPEED ?= 60
+SPECS ?= 5000
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check unit system images charts floods chaos soak faults mutants model bench lock generate clean
-.PHONY: cluster-packages cluster-build cluster-up cluster-down cluster-test
+.PHONY: cluster-packages cluster-build cluster-up cluster-down cluster-test agreement
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -90,6 +91,10 @@ cluster-down: $(READY)  ## Take the cluster away; the machine is as it was befor
 
 cluster-test: cluster-build  ## Test hack/cluster itself: clusters come, break, heal and leave nothing behind
 	$(BIN)/pytest tests/cluster -m "slow or not slow" $(ARGS)
+
+agreement: $(READY) cluster-packages  ## Compare models and CRD on thousands of random specs, on a real API server (SPECS=…)
+	@$(BIN)/python hack/cluster build kubebox
+	SPECS=$(SPECS) $(BIN)/pytest tests/cluster/test_crd_agreement.py -s -o timeout=3600 $(ARGS)
 
 lock: $(READY)  ## Resolve the dependencies anew into constraints.txt
 	$(BIN)/python -m pip install --quiet uv

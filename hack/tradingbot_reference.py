@@ -39,7 +39,7 @@ wrong. There is no admission webhook: nothing of ours has to be up for `kubectl 
 **Unknown fields** are refused where the client asks for strict validation: `kubectl` and Helm do (`kubectl --validate=strict` is the
 default). A client that asks for `Warn` or `Ignore` has them dropped before anything of ours could see them, so a misspelt
 field then silently means its default. `tradingbot validate -f FILE` always refuses them: run it in CI. A field that is
-null counts as absent. A number without fraction may be written as `5` or `5.0`.
+null counts as absent. In YAML a whole number may be written as `5` or `5.0`.
 
 ## What it becomes on a cluster
 | object | name | goes with the bot |

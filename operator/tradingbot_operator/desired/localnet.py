@@ -160,7 +160,11 @@ def _service(localnet: Localnet, context: Context) -> dict[str, Any]:
 
 
 def _policy(localnet: Localnet, context: Context) -> dict[str, Any]:
-    """Only pods of the same namespace reach it: it gives money away and takes faults from anybody who asks."""
+    """
+    Only pods of the same namespace reach it: it gives money away and takes faults from anybody who asks.
+
+    It speaks to nobody: the type Egress without a rule. (An empty list would be dropped by the API server, and differ for ever.)
+    """
     ports = [*node_ports(localnet), gateway_port(localnet)]
     return {
         "apiVersion": "networking.k8s.io/v1",
@@ -172,7 +176,6 @@ def _policy(localnet: Localnet, context: Context) -> dict[str, Any]:
             "ingress": [
                 {"from": [{"podSelector": {}}], "ports": [{"protocol": "TCP", "port": port} for port in ports]}
             ],
-            "egress": [],
         },
     }
 

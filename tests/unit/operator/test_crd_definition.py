@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import given, settings
 from random_specs import MIXED, SCHEMA, models_verdict
 
+from tradingbot_operator.catalogue import catalogue
 from tradingbot_operator.crd.structural import INT_OR_STRING, PRESERVE, RULES
 from tradingbot_operator.crd.v1alpha1.definition import definition, status_schema
 from tradingbot_operator.crd.v1alpha1.rules import ELEMENT_RULES, SPEC_RULES, TRANSITION_RULES
 from tradingbot_operator.crd.v1alpha1.status import TradingBotStatus
+from tradingbot_operator.manifest.verdict import problems_of
 
 CRD = Path(__file__).parents[3] / "crds" / "tradingbots.yaml"
 seen: Counter[str] = Counter()
@@ -73,6 +76,14 @@ def test_the_condition_that_stands_there_first_is_one_of_ours():
     """Ready=Unknown with a reason: generic tools take a missing Ready for healthy."""
     status = TradingBotStatus.model_validate(status_schema()["default"])
     assert [(c.type, c.status) for c in status.conditions] == [("Ready", "Unknown")]
+
+
+@pytest.mark.parametrize("path", sorted((CRD.parent / "samples").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_sample_is_sound(path: Path):
+    """What people start from has no problem, and no field that is not there."""
+    for document in yaml.safe_load_all(path.read_text()):
+        _, problems = problems_of(document, catalogue())
+        assert [str(problem) for problem in problems] == []
 
 
 @settings(max_examples=1000, deadline=None, derandomize=True)  # not by chance that a rule is missed
