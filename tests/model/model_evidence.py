@@ -13,6 +13,7 @@ from itertools import product
 from tradingbot_engine.core import proof
 from tradingbot_engine.core.intents import IntentEvent
 from tradingbot_engine.core.proof import (
+    Anchor,
     BlockList,
     Case,
     Commitment,
@@ -31,6 +32,9 @@ SLOT_OF_HEIGHT_0 = 50_000
 BLOCKHASH_SLOT = SLOT_OF_HEIGHT_0 + LAST_VALID - 150
 LATE_SLOT = BLOCKHASH_SLOT + proof.STATUS_CACHE_SLOTS + 100
 CONFIRMED_SLOT = SLOT_OF_HEIGHT_0 + LAST_VALID
+
+LONG_AGO = 0
+"""The height that every node shows for the blockhash's block. L is no lie in this world, and this check must not stand in for others."""
 
 Reading = tuple[Commitment, int]
 """Commitment and block height minus L, at most 2."""
@@ -95,6 +99,7 @@ class RuleE:
                         BLOCKHASH_SLOT + 1 if kind == "short" else 0,
                         "theirs" if kind == "foreign" else GENESIS,
                     ),
+                    Anchor(provider, BLOCKHASH_SLOT, LONG_AGO, ""),
                     None,
                     _blocks(kind, provider, height),
                 )

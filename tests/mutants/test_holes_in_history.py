@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,13 +78,7 @@ def proofs(case: Case, readings: list[Reading]) -> list[bool]:
 
 
 def _strict(case: Case, reading: Reading) -> Case:
-    return Case(
-        case.blockhash_slot,
-        case.last_valid_block_height,
-        case.genesis_hash,
-        reading.providers_needed,
-        case.confirmed_slot,
-    )
+    return replace(case, providers_needed=reading.providers_needed)
 
 
 async def test_all_nodes_with_the_same_hole_prove_nothing_while_they_tell_where_they_begin(

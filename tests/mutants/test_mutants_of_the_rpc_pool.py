@@ -191,7 +191,7 @@ MUTANTS: tuple[tuple[str, Schedule, Any, str, tuple[tuple[str, str], ...]], ...]
         a_call_has_a_deadline,
         Transport,
         "ask",
-        (("if left_s < limit_s:", "if False:"), ("limit_s, timeout = max(left_s, SHORTEST_S), None", "pass")),
+        (("if left_s < limit_s:", "if False:"),),
     ),
 )  # fmt: skip
 

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tradingbot_engine.core.intents import LIVE, OPEN, TABLE, TERMINAL, IntentEvent, next_state
 from tradingbot_engine.core.proof import (
     STATUS_CACHE_SLOTS,
+    Anchor,
     BlockList,
     Case,
     ExpiryEvidence,
@@ -161,6 +162,7 @@ EVIDENCE = st.builds(
     st.builds(HeightReading, SLOTS, HEIGHTS, st.integers(1, 4), st.sampled_from(["processed", "finalized"])),
     ANSWERS,
     st.builds(NodeRange, PROVIDERS, SLOTS, st.sampled_from(["g", "other"])),
+    st.none() | st.builds(Anchor, PROVIDERS, SLOTS, HEIGHTS, st.sampled_from(["", "other"])),
     st.none(),
     st.none() | st.builds(BlockList, PROVIDERS, st.integers(1, 3), SLOTS, HEIGHTS, SLOTS),
 )
@@ -178,6 +180,16 @@ def good_blocks(draw: st.DrawFn, case: Case, provider: str, height: int) -> Bloc
 
 
 @st.composite
+def good_anchor(draw: st.DrawFn, case: Case, provider: str, height: int) -> Anchor:
+    """The blockhash's block or a later one, 151 and more below the height; or another block in its place, twice as far."""
+    far = draw(st.integers(0, 100))
+    if draw(st.booleans()):
+        return Anchor(provider, case.blockhash_slot, height - 301 - far, "other")
+    ahead = draw(st.integers(0, 200))
+    return Anchor(provider, case.blockhash_slot + ahead, height - 151 - far, case.blockhash)
+
+
+@st.composite
 def good_evidence(draw: st.DrawFn, case: Case) -> ExpiryEvidence:
     """Evidence that satisfies rule E, as written in the decision record."""
     past = draw(st.integers(1, 50))
@@ -192,6 +204,7 @@ def good_evidence(draw: st.DrawFn, case: Case) -> ExpiryEvidence:
             context - case.blockhash_slot > STATUS_CACHE_SLOTS,
         ),
         NodeRange(provider, draw(st.integers(0, case.blockhash_slot)), case.genesis_hash),
+        draw(good_anchor(case, provider, case.last_valid_block_height + past)),
         None,
         draw(good_blocks(case, provider, case.last_valid_block_height + past)),
     )  # fmt: skip
@@ -211,6 +224,11 @@ def _is_sound(case: Case, e: ExpiryEvidence) -> bool:
         and (a.witness_height or 0) > case.last_valid_block_height
         and a.history is (a.context_slot > case.blockhash_slot + STATUS_CACHE_SLOTS)
         and e.node.first_available_block <= case.blockhash_slot
+        and e.anchor is not None
+        and e.anchor.provider == a.provider
+        and e.anchor.slot >= case.blockhash_slot
+        and e.height.block_height - e.anchor.block_height
+        > (300 if e.anchor.slot == case.blockhash_slot and e.anchor.blockhash != case.blockhash else 150)
         and (not a.history or _lists_all(case, e))
     )
 

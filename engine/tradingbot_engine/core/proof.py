@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 
 from tradingbot_engine.core.intents import IntentEvent
 from tradingbot_engine.domain.intents import IntentState
-from tradingbot_engine.domain.units import BlockHeight, Slot
+from tradingbot_engine.domain.units import VALID_BLOCKS, BlockHeight, Slot
 
 STATUS_CACHE_SLOTS = 300
 """How long nodes answer for a signature from their bank, without searching history."""
@@ -88,6 +88,16 @@ class BlockList:
 
 
 @dataclass(frozen=True, slots=True)
+class Anchor:
+    """The finalized block at the blockhash's slot as the answering provider shows it, or the first one after it."""
+
+    provider: str
+    slot: Slot
+    block_height: BlockHeight
+    blockhash: str
+
+
+@dataclass(frozen=True, slots=True)
 class GuardReading:
     """
     Answer about the intent's guard account: whether it is there in the bank of `commitment` at `context_slot`.
@@ -112,6 +122,8 @@ class Case:
     providers_needed: int
     """Independent providers that must agree: 1 normally, more for old attempts and large amounts (see `providers_needed`)."""
     confirmed_slot: Slot | None = None
+    blockhash: str = ""
+    """Which the attempt is signed with."""
     guarded: bool = False
     """The attempt makes the intent's guard account: its absence must be shown, and then stands for further providers."""
 
@@ -127,6 +139,7 @@ class ExpiryEvidence:
     height: HeightReading
     answer: StatusAnswer
     node: NodeRange
+    anchor: Anchor | None = None
     guard: GuardReading | None = None
     blocks: BlockList | None = None
 
@@ -141,6 +154,21 @@ class Unproven:
 def height_is_past(case: Case, e: ExpiryEvidence) -> bool:
     """Strictly: validators compare the parent's height, so the block at L + 1 may still hold the transaction."""
     return e.height.commitment == "finalized" and e.height.block_height > case.last_valid_block_height
+
+
+def validity_is_over(case: Case, e: ExpiryEvidence) -> bool:
+    """
+    L is one node's word, given with the blockhash; were it too low, the attempt could still land. The chain itself says it.
+
+    If the finalized block at that slot has our blockhash, its height tells exactly; the next block, where the provider shows
+    none at that slot, is higher. If it has another blockhash, a fork undid ours (and the attempt can be in no final block), or
+    the node named a wrong slot: then as many blocks again must pass.
+    """
+    a = e.anchor
+    if a is None or a.provider != e.answer.provider or a.slot < case.blockhash_slot:
+        return False
+    contradicts = a.slot == case.blockhash_slot and a.blockhash != case.blockhash
+    return e.height.block_height > a.block_height + VALID_BLOCKS * (2 if contradicts else 1)
 
 
 def asked_after_height(case: Case, e: ExpiryEvidence) -> bool:
@@ -235,6 +263,7 @@ EXPIRY_CHECKS: tuple[tuple[str, Callable[[Case, ExpiryEvidence], bool]], ...] = 
     ("HistoryTooShort", history_reaches_back),
     ("HistoryHasHoles", history_is_whole),
     ("WrongGenesis", chain_is_ours),
+    ("ValidityNotOver", validity_is_over),
     ("GuardNotAbsent", guard_is_absent),
 )
 """In order; the first that fails names what is missing."""

@@ -105,6 +105,7 @@ def case_of(
         genesis_hash=genesis_hash,
         providers_needed=providers_needed,
         confirmed_slot=record.confirmed_slot,
+        blockhash=attempt.blockhash,
         guarded=guarded,
     )
 

@@ -32,3 +32,6 @@ LAMPORTS_PER_SOL = 1_000_000_000
 BPS_ONE = 10_000
 SOL_MINT: Mint = "So11111111111111111111111111111111111111112"
 USDC_MINT: Mint = "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v"
+
+VALID_BLOCKS = 150
+"""A transaction may be in a block as long as at most so many stand above its blockhash's: L is that block's height + 150."""

@@ -2,7 +2,8 @@
 Gather what rule E needs, from one provider at a time, in the order that makes it a proof.
 
 Height first, then a witness from the finalized chain, then one status answer about both, then the guard account if the
-attempt makes one, then how far the node's memory reaches, and of an old attempt which blocks it has in between. Any error
+attempt makes one, then how far the node's memory reaches, of an old attempt which blocks it has in between, and the block
+that the blockhash is of. Any error
 on the way is no evidence: *unknown*, never *expired*. Whether it proves anything is for `core.proof` to say.
 """
 
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from tradingbot_engine.core.proof import (
     STATUS_CACHE_SLOTS,
+    Anchor,
     BlockList,
     Case,
     ExpiryEvidence,
@@ -27,6 +29,8 @@ from tradingbot_engine.rpc.methods import Rpc
 
 MAX_WITNESS_BLOCKS = 64
 """How many blocks are looked into for a witness at one time: on a quiet chain most have no signature."""
+ANCHOR_SLOTS = 200
+"""How far after the blockhash's slot the next finalized block is looked for; it is long final when an attempt expires."""
 SLOTS_PER_LIST = 100_000
 """How many slots one getBlocks asks for: about 1 MB of answer; nodes allow 500,000."""
 WITNESS_SLOTS = 200
@@ -92,8 +96,9 @@ class EvidenceGatherer:
         voice = self._rpc.pool.independent(provider)
         node = NodeRange(voice, await rpc.get_first_available_block(), await rpc.get_genesis_hash())
         blocks = await list_blocks(rpc, voice, case.blockhash_slot, height.slot) if answer.history else None
+        anchor = await self._anchor(rpc, voice, case.blockhash_slot)
         answer = replace(answer, provider=voice)
-        return ExpiryEvidence(height=height, answer=answer, node=node, guard=guarded, blocks=blocks)
+        return ExpiryEvidence(height=height, answer=answer, node=node, anchor=anchor, guard=guarded, blocks=blocks)
 
     async def _height(self, rpc: Rpc) -> HeightReading:
         info = (await rpc.get_epoch_info("finalized")).result
@@ -116,6 +121,21 @@ class EvidenceGatherer:
         if known is None or known.block_height <= above or known.slot < height.slot - WITNESS_SLOTS:
             return None
         return known
+
+    async def _anchor(self, rpc: Rpc, voice: str, slot: Slot) -> Anchor | None:
+        """Return the finalized block at `slot` or the next one; None if the node shows none near."""
+        for candidate in (slot, None):
+            if candidate is None:
+                candidate = min(await rpc.get_blocks(slot, slot + ANCHOR_SLOTS), default=None)
+                if candidate is None:
+                    return None
+            try:
+                block = (await rpc.get_block_signatures(candidate)).result
+            except (SlotSkipped, DataMissing):
+                continue
+            if block is not None and block.block_height is not None:
+                return Anchor(voice, block.slot, block.block_height, block.blockhash)
+        return None
 
     async def _guard(self, rpc: Rpc, guard: Address, slot: Slot) -> GuardReading:
         order = next(self._order)

@@ -13,11 +13,13 @@ from tradingbot_engine.rpc.chain import ChainCheck
 from tradingbot_engine.rpc.dispatch import Dispatch
 from tradingbot_engine.rpc.errand import Errand, Lease, Pause, RpcAnswer, Wait
 from tradingbot_engine.rpc.errors import UNSUPPORTED, MethodUnsupported, Next, RpcCredential, RpcError, Verdict
+from tradingbot_engine.rpc.health import FAR_SLOTS
+from tradingbot_engine.rpc.kinds import Pace
 from tradingbot_engine.rpc.race import Race
 from tradingbot_engine.rpc.score import Latencies
 from tradingbot_engine.rpc.transport import Question, Transport
 from tradingbot_engine.rpc.watch import HEALTH
-from tradingbot_engine.rpc.wire import Result
+from tradingbot_engine.rpc.wire import Result, fault
 from tradingbot_engine.settings.rpc import RpcSettings
 
 SHORTEST_HEDGE_S = 0.005
@@ -38,7 +40,9 @@ class Asker:
         self._hedging = settings.hedging
         self._latencies: dict[str, Latencies] = {}
         self._longest_hedge_s = min(settings.hedging.delay_ms / 1000, settings.request_timeout_s / 2)
-        self._deadline_s = max(settings.call_deadline_s, settings.request_timeout_s)
+        steady_s = max(settings.call_deadline_s, settings.request_timeout_s)
+        urgent_s = min(steady_s, max(settings.urgent_deadline_s, settings.urgent_timeout_s))
+        self._deadlines_s = {Pace.URGENT: urgent_s, Pace.STEADY: steady_s, Pace.HISTORY: steady_s}
         self._alarms = Alarms()
         self._timer: asyncio.TimerHandle | None = None
         self._unheard: set[asyncio.Task[Any]] = set()
@@ -65,8 +69,9 @@ class Asker:
         now = self._clock.monotonic_s()
         dispatch = self._dispatch
         todo = dispatch.candidates(now, provider=provider, exclude=exclude, insist=insist)
-        until_s = deadline_s if deadline_s is not None else now + max(self._deadline_s, question.timeout_s or 0.0)
-        errand = Errand(todo, tuple(todo), until_s, pinned=provider is not None, insist=insist)
+        if deadline_s is None:
+            deadline_s = now + max(self._deadlines_s[question.kind.pace], question.timeout_s or 0.0)
+        errand = Errand(todo, tuple(todo), deadline_s, pinned=provider is not None, insist=insist)
         hedged = question.kind.hedged and not errand.pinned and self._hedging.enabled
         step = dispatch.begin(errand, now)
         try:
@@ -154,6 +159,10 @@ class Asker:
             self._arm()
             raise
         now = self._clock.monotonic_s()
+        if type(outcome) is Result:
+            slot, tip = outcome.context_slot, self._dispatch.tip
+            if slot is not None and slot > tip.slot and not tip.reaches(slot, now, slack=FAR_SLOTS):
+                outcome = fault(endpoint.name, f"it answers of slot {slot}, the chain stands at {tip.slot}")
         self._dispatch.settle(lease, outcome, now, errand)
         if self._dispatch.queued:
             self._arm()  # whoever waited for this permit may wait for a token from now on

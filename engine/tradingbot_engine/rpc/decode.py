@@ -11,7 +11,7 @@ import orjson
 from tradingbot_engine.core.proof import Commitment, SignatureStatus
 from tradingbot_engine.domain.units import Address, BlockHeight, Lamports, Signature, Slot
 from tradingbot_engine.rpc.pool import MalformedAnswer
-from tradingbot_engine.rpc.wire import is_count
+from tradingbot_engine.rpc.wire import is_count, is_slot
 
 _COMMITMENTS: dict[str, Commitment] = {"processed": "processed", "confirmed": "confirmed", "finalized": "finalized"}
 
@@ -95,7 +95,9 @@ def sequence(value: Any) -> list[Any]:
 def context(value: Any) -> tuple[Slot, Any]:
     """Return slot and value of an answer with context."""
     slot = mapping(mapping(value)["context"])["slot"]
-    return integer(slot), value["value"]
+    if not is_slot(slot):
+        raise MalformedAnswer("not a slot")
+    return slot, value["value"]
 
 
 def blockhash(value: Any) -> Blockhash:

@@ -76,7 +76,7 @@ class Dispatch:
     def trouble(self, endpoint: Endpoint, now_s: float) -> str:
         """Return what speaks against asking an endpoint that may be asked."""
         text = endpoint.health.trouble(now_s=now_s, max_lag=self._max_lag, fresh_s=self._fresh_s)
-        if not text and endpoint.suspect_until_s > now_s:
+        if not text and (endpoint.suspect_until_s > now_s or endpoint.throttles):
             return endpoint.error or "slower than the others"
         return text
 
@@ -275,8 +275,10 @@ class Dispatch:
         match verdict.row.next:
             case Next.DISABLE:
                 endpoint.disabled, endpoint.wrong_chain = text, isinstance(verdict.error, WrongChain)
+                if endpoint.wrong_chain:
+                    self.tip.forget(endpoint.health)  # another chain's slots say nothing of ours
             case Next.COOL:
-                endpoint.cool(text, now_s + verdict.cool_off_s)
+                endpoint.cool(text, now_s, for_s=verdict.cool_off_s)
             case Next.BLAME:
                 endpoint.blame(text, now_s, trial=trial)
             case Next.ELSEWHERE | Next.ELSEWHERE_THEN_WAIT | Next.SURFACE:

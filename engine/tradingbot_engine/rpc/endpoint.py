@@ -17,6 +17,8 @@ from tradingbot_engine.rpc.score import Score
 SUSPECT_S = 1.0
 """After a fault an endpoint is asked last for this long, times the number of faults in a row."""
 MAX_SUSPECT_S = 10.0
+MAX_LONGER = 64
+"""A provider that limits us at every try is left alone at most this many times as long as it asks."""
 LOST_RACES = 3
 """After so many hedges in a row that answered while it was silent, an endpoint is suspect too."""
 
@@ -42,6 +44,8 @@ class Endpoint:
     faults_in_a_row: int = 0
     races_lost: int = 0
     """In a row, without an answer in between."""
+    throttles: int = 0
+    """How often it has limited us in a row, each cool-off counted once, without an answer in between."""
     disabled: str = ""
     """Why it is not asked any more; empty if it is."""
     wrong_chain: bool = False
@@ -69,6 +73,7 @@ class Endpoint:
         """Note that it answered."""
         self.faults_in_a_row = 0
         self.races_lost = 0
+        self.throttles = 0
         self.suspect_until_s = 0.0
         self.error = ""
         self.score.answered(latency_ms)
@@ -92,10 +97,23 @@ class Endpoint:
         self.suspect_until_s = max(self.suspect_until_s, now_s + min(MAX_SUSPECT_S, SUSPECT_S * excess))
         return True
 
-    def cool(self, error: str, until_s: float) -> None:
-        """Leave it alone until `until_s`."""
+    def cool(self, error: str, now_s: float, *, for_s: float) -> None:
+        """
+        Leave it alone for `for_s`, and longer each time in a row, up to `MAX_SUSPECT_S` if it asks for less itself.
+
+        One that says "at once" to every refusal would else be asked, and refuse, as fast as we can.
+        """
         self.error = error
-        self.cool_until_s = max(self.cool_until_s, until_s)
+        if self.cool_until_s <= now_s:
+            self.throttles += 1  # of many requests under way the first refusal counts
+        longer_s = min(MAX_SUSPECT_S, for_s * min(MAX_LONGER, 2 ** (self.throttles - 1))) if self.throttles > 1 else 0.0
+        self.cool_until_s = max(self.cool_until_s, now_s + max(for_s, longer_s))
+        if self.throttles > 1:
+            self.suspect_until_s = max(self.suspect_until_s, self.cool_until_s + SUSPECT_S)
+
+    def is_on_our_chain_again(self) -> None:
+        """Note that it shows our genesis after it had shown another one."""
+        self.disabled, self.wrong_chain, self.error = "", False, ""
 
     def recovered(self) -> None:
         """Note that a health probe was good: it may be tried again, at its own place unless it is too slow to win."""

@@ -15,6 +15,8 @@ from typing import Any
 
 from tradingbot_engine.errors import EngineError, PermanentError, TemporaryError
 
+MIN_COOL_OFF_S = 0.25
+"""However short a time a header asks for: a node that limits us is not asked again within the same breath."""
 MAX_COOL_OFF_S = 120.0
 """However long a header asks for: an endpoint is asked again after this."""
 
@@ -86,7 +88,7 @@ class MethodUnsupported(RpcError, PermanentError):
 
 
 class WrongChain(RpcError, PermanentError):
-    """The endpoint serves another chain than the one that is traded on: it is never asked again."""
+    """The endpoint serves another chain than the one that is traded on: it is asked for nothing until it shows ours."""
 
 
 class ChainRefused(RpcError, PermanentError):
@@ -97,7 +99,7 @@ class Next(StrEnum):
     """What the pool does with a complaint."""
 
     COOL = "leave this endpoint alone until it allows, ask another"
-    DISABLE = "leave this endpoint alone until a health probe is taken again (of another chain: for good), ask another"
+    DISABLE = "leave this endpoint alone until a health probe is taken again (of another chain: until it shows ours), ask another"
     BLAME = "count a fault against this endpoint, ask another"
     ELSEWHERE = "ask another at once; nobody is to blame"
     ELSEWHERE_THEN_WAIT = "ask every other, then all of them again one slot later"
@@ -213,7 +215,7 @@ def classify(
     wait = 0.0
     if row.next is Next.COOL:
         asked = retry_after_s(headers, now_unix_s)
-        wait = min(MAX_COOL_OFF_S, max(asked or 0.0, row.cool_off_s if asked is None else 0.0))
+        wait = min(MAX_COOL_OFF_S, max(MIN_COOL_OFF_S, row.cool_off_s if asked is None else asked))
     return Verdict(row, row.error(f"{row.name}: {message}", provider=provider, code=code, data=data), wait)
 
 

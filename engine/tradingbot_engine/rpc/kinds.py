@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
+
+
+class Pace(Enum):
+    """For how long an answer is of use: see `rpc.urgent_timeout_s`, `rpc.request_timeout_s` and `rpc.history_timeout_s`."""
+
+    URGENT = 0
+    STEADY = 1
+    HISTORY = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,18 +20,19 @@ class Kind:
     A method's row.
 
     `hedged`: a second endpoint may be asked while the first is silent. `shared`: equal calls at one time may take one
-    answer. `batched`: its answer is small enough to travel with others.
+    answer. `batched`: its answer is small enough to travel with others. `pace`: how long one request may take.
     """
 
     hedged: bool = False
     shared: bool = False
     batched: bool = False
+    pace: Pace = Pace.STEADY
 
 
 _STATE = Kind(hedged=True, shared=True, batched=True)
 _PROOF = Kind(hedged=True, batched=True)
 """What the proof of expiry and fills are made of is never shared: its moment of asking counts."""
-_HISTORY = Kind(hedged=True)
+_HISTORY = Kind(hedged=True, pace=Pace.HISTORY)
 
 KINDS: dict[str, Kind] = {
     "getAccountInfo": _STATE,
@@ -30,7 +40,7 @@ KINDS: dict[str, Kind] = {
     "getMinimumBalanceForRentExemption": _STATE,
     "getMultipleAccounts": Kind(hedged=True, shared=True),
     "getTokenAccountsByOwner": Kind(hedged=True, shared=True),
-    "getLatestBlockhash": _STATE,
+    "getLatestBlockhash": Kind(hedged=True, shared=True, batched=True, pace=Pace.URGENT),
     "getBlockHeight": _PROOF,
     "getEpochInfo": _PROOF,
     "getFirstAvailableBlock": _PROOF,
@@ -42,10 +52,13 @@ KINDS: dict[str, Kind] = {
     "getBlock": _HISTORY,
     "getBlocks": _HISTORY,
     "getBlockTime": _HISTORY,
-    "getRecentPrioritizationFees": _HISTORY,
-    "sendTransaction": _HISTORY,  # identical bytes: a second copy is harmless, and never a second transaction
+    "getSignaturesForAddress": Kind(pace=Pace.HISTORY),  # a heavy scan: one node at a time
+    "getRecentPrioritizationFees": Kind(hedged=True),
+    "sendTransaction": Kind(
+        hedged=True, pace=Pace.URGENT
+    ),  # identical bytes: a second copy is harmless, and never a second transaction
 }
-"""Heavy scans (getProgramAccounts, getSignaturesForAddress, getTokenLargestAccounts) are not in it on purpose."""
+"""Heavy scans (getProgramAccounts, getTokenLargestAccounts) are not in it on purpose, and none is hedged."""
 
 OTHER = Kind()
 """A method that is not in the table: asked once at a time, by itself."""

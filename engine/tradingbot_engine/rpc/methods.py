@@ -15,6 +15,7 @@ from tradingbot_engine.core.proof import Commitment, SignatureStatus
 from tradingbot_engine.domain.units import Address, Lamports, Signature, Slot
 from tradingbot_engine.rpc import decode
 from tradingbot_engine.rpc.decode import Account, AddressSignature, Blockhash, BlockSignatures, EpochInfo
+from tradingbot_engine.rpc.errors import RpcUnavailable
 from tradingbot_engine.rpc.pool import MalformedAnswer, RpcAnswer, RpcPool
 
 T = TypeVar("T")
@@ -69,8 +70,24 @@ class Rpc:
     async def get_latest_blockhash(
         self, commitment: Commitment = "confirmed", *, min_context_slot: Slot | None = None
     ) -> RpcAnswer[Blockhash]:
-        """Return a blockhash to sign with, and L."""
-        return await self._call("getLatestBlockhash", [_config(commitment, min_context_slot)], decode.blockhash)
+        """
+        Return a blockhash to sign with, and L.
+
+        A node whose L or slot contradicts what the nodes show of the chain's heights (`rpc.heights`) is not believed, and
+        another one is asked.
+        """
+        refused: list[str] = []
+        while True:
+            answer = await self._call(
+                "getLatestBlockhash", [_config(commitment, min_context_slot)], decode.blockhash, exclude=tuple(refused)
+            )
+            told = answer.result
+            doubt = self.pool.doubt_of_validity(answer.provider, told.context_slot, told.last_valid_block_height)
+            if not doubt:
+                return answer
+            refused.append(answer.provider)
+            if self.provider is not None or len(refused) == len(self.pool.names):
+                raise RpcUnavailable(doubt, provider=answer.provider)
 
     async def get_genesis_hash(self) -> str:
         """Return the hash that names the chain."""

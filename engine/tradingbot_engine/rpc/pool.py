@@ -18,6 +18,7 @@ import orjson
 from yarl import URL
 
 from tradingbot_engine.clock import Clock
+from tradingbot_engine.domain.units import BlockHeight, Slot
 from tradingbot_engine.rpc.asking import Asker
 from tradingbot_engine.rpc.breaker import Breaker, BreakerState
 from tradingbot_engine.rpc.chain import GENESIS, ChainCheck
@@ -31,6 +32,7 @@ from tradingbot_engine.rpc.limiter import TokenBucket
 from tradingbot_engine.rpc.permits import Permits
 from tradingbot_engine.rpc.transport import MalformedAnswer, Question, Transport
 from tradingbot_engine.rpc.watch import HealthWatch
+from tradingbot_engine.rpc.wire import fault
 from tradingbot_engine.settings.rpc import EndpointSettings, RpcSettings
 
 __all__ = ["Choice", "EndpointStatus", "MalformedAnswer", "RpcAnswer", "RpcPool"]
@@ -101,6 +103,7 @@ class RpcPool:
             clock=clock,
             random=random or Random(),
             on_event=on_event,
+            voice=self.independent,
         )
         self._dispatch.doubted = self._watch.doubt
         self._flights = Flights()
@@ -165,6 +168,23 @@ class RpcPool:
     def in_flight(self) -> int:
         """Requests of calls under way."""
         return self._dispatch.permits.in_use
+
+    def doubt_of_validity(self, provider: str, slot: Slot, last_valid_block_height: BlockHeight) -> str:
+        """
+        Return what speaks against a blockhash's slot and L as `provider` gave them, "" if nothing does.
+
+        A contradiction counts as the provider's fault.
+        """
+        now_s, text = self._clock.monotonic_s(), ""
+        tip = self._dispatch.tip
+        if not tip.reaches(slot, now_s):
+            text = f"a blockhash of slot {slot}, the chain stands at {tip.slot}"
+        text = text or self._watch.heights.problem(
+            self.independent(provider), slot=slot, last_valid_block_height=last_valid_block_height
+        )
+        if text:
+            self._dispatch.note(self._dispatch.by_name[provider], fault(provider, text), now_s)
+        return text
 
     def switched_off(self) -> list[str]:
         """Return the names of the protections that the settings switch off, as `rpc.<group>`."""

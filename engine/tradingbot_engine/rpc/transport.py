@@ -16,7 +16,7 @@ from tradingbot_engine.rpc.batch import Batcher
 from tradingbot_engine.rpc.endpoint import Endpoint
 from tradingbot_engine.rpc.errors import TIMEOUT, Verdict
 from tradingbot_engine.rpc.events import OnEvent, Requested
-from tradingbot_engine.rpc.kinds import KINDS, OTHER, Kind
+from tradingbot_engine.rpc.kinds import KINDS, OTHER, Kind, Pace
 from tradingbot_engine.rpc.wire import Post, Result, encode, fault, new_session, parse, post, read
 from tradingbot_engine.settings.rpc import RpcSettings
 from tradingbot_engine.tracing import REQUEST
@@ -64,8 +64,13 @@ class Transport:
     ) -> None:
         self._settings, self._clock, self._on_event = settings, clock, on_event
         self._session, self._owns_session = session, session is None
-        self._timeout_s = settings.request_timeout_s
-        self._timeout = aiohttp.ClientTimeout(total=self._timeout_s)
+        steady_s = settings.request_timeout_s
+        limits_s = {
+            Pace.URGENT: min(settings.urgent_timeout_s, steady_s),
+            Pace.STEADY: steady_s,
+            Pace.HISTORY: max(settings.history_timeout_s, steady_s),
+        }
+        self._limits = {pace: (s, aiohttp.ClientTimeout(total=s)) for pace, s in limits_s.items()}
         self._max_bytes = settings.max_answer_bytes
         self._ids = itertools.count(1)
         self.batchers = {
@@ -84,10 +89,13 @@ class Transport:
     async def ask(self, endpoint: Endpoint, question: Question, *, left_s: float) -> Result | Verdict:
         """Return what one request came to; `left_s` is what the call's deadline leaves for it."""
         began_s = self._clock.monotonic_s() if self._on_event is not None else 0.0
-        limit_s = self._timeout_s if question.timeout_s is None else question.timeout_s
-        timeout = self._timeout if limit_s == self._timeout_s else None
+        limit_s, timeout = self._limits[question.kind.pace]
+        if question.timeout_s is not None and question.timeout_s != limit_s:
+            limit_s = question.timeout_s
+            timeout = aiohttp.ClientTimeout(total=limit_s)
         if left_s < limit_s:
-            limit_s, timeout = max(left_s, SHORTEST_S), None
+            limit_s = max(left_s, SHORTEST_S)
+            timeout = aiohttp.ClientTimeout(total=limit_s)
         request_id = next(self._ids)
         token = REQUEST.set(request_name(request_id))
         try:  # every line and error from here on carries the request's id
@@ -102,7 +110,7 @@ class Transport:
                     endpoint.url,
                     body,
                     provider=endpoint.name,
-                    timeout=timeout or aiohttp.ClientTimeout(total=limit_s),
+                    timeout=timeout,
                     max_answer_bytes=self._max_bytes,
                 )
                 if type(came) is Post:
@@ -139,7 +147,7 @@ class Transport:
             endpoint.url,
             body,
             provider=endpoint.name,
-            timeout=self._timeout,
+            timeout=self._limits[Pace.STEADY][1],
             max_answer_bytes=self._max_bytes,
         )
 

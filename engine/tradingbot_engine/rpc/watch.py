@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
+from typing import Any
 
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.rpc.breaker import BreakerState
 from tradingbot_engine.rpc.chain import ChainCheck
 from tradingbot_engine.rpc.dispatch import Dispatch
 from tradingbot_engine.rpc.endpoint import Endpoint
-from tradingbot_engine.rpc.errors import MethodUnsupported, NodeBehind, Verdict
+from tradingbot_engine.rpc.errors import MethodUnsupported, NodeBehind, Verdict, WrongChain
 from tradingbot_engine.rpc.events import HealthSeen, OnEvent
+from tradingbot_engine.rpc.heights import Heights, Place
 from tradingbot_engine.rpc.transport import Question, Transport
-from tradingbot_engine.rpc.wire import Result, fault, is_count
+from tradingbot_engine.rpc.wire import Result, fault, is_slot
 from tradingbot_engine.settings.rpc import HealthSettings
 
 HEALTH = "getHealth"
 QUESTIONS = (
     (HEALTH, b"[]"),
     ("getSlot", b'[{"commitment":"processed"}]'),
-    ("getSlot", b'[{"commitment":"finalized"}]'),
+    ("getEpochInfo", b'[{"commitment":"finalized"}]'),
 )
 
+CHAIN_AGAIN_S = 300.0
+"""How often an endpoint that serves another chain is asked whether it still does."""
 FIRST_AGAIN_S = 1.0
 """How soon an endpoint whose breaker has opened is looked at; doubled with each look, up to the interval."""
 
@@ -33,7 +37,8 @@ class HealthWatch:
     Looks at endpoints beside the calls: past breakers and queues, but never more often than `probes_per_second`.
 
     One whose breaker has opened is looked at soon and again, since a fault that is over after a second must not cost the
-    whole cooldown; one whose key was refused stays under watch, since only a provider can say that it takes it again.
+    whole cooldown; one whose key was refused stays under watch, since only a provider can say that it takes it again; and one
+    on another chain is asked for its genesis now and then, since a load balancer may have been led astray for a while.
 
     A probe is good if the node calls itself healthy, says where it stands, and has moved on since the last probe. HTTP
     200 alone is nothing.
@@ -49,13 +54,19 @@ class HealthWatch:
         clock: Clock,
         random: Random,
         on_event: OnEvent | None,
+        voice: Callable[[str], str],
     ) -> None:
         self._dispatch, self._settings, self._transport, self._chain = dispatch, settings, transport, chain
         self._clock, self._random, self._on_event = clock, random, on_event
         self._questions = [Question(m, params, timeout_s=settings.probe_timeout_s) for m, params in QUESTIONS]
+        self._voice = voice
+        self.heights = Heights()
+        """What the probed nodes have finalized."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._again_s: dict[str, float] = {}
         """How long after the last look an endpoint whose breaker is not closed is looked at."""
+        self._chain_due_s: dict[str, float] = {}
+        """When an endpoint that serves another chain is asked for its genesis again."""
         self._bringing_back: set[str] = set()
         self.running = False
 
@@ -100,11 +111,28 @@ class HealthWatch:
     async def probe(self, endpoint: Endpoint) -> None:
         """Probe one endpoint, unless it must not be asked now or was probed too lately."""
         now_s = self._clock.monotonic_s()
-        if endpoint.wrong_chain or endpoint.cool_until_s > now_s or not endpoint.probes.take(now_s):
+        if endpoint.wrong_chain:
+            self.heights.forget(self._voice(endpoint.name))
+            await self._ask_its_chain(endpoint, now_s)
+            return
+        if endpoint.cool_until_s > now_s or not endpoint.probes.take(now_s):
             return
         trouble = await self._look(endpoint)
         if self._on_event is not None:
             self._on_event(HealthSeen(endpoint.name, trouble))
+
+    async def _ask_its_chain(self, endpoint: Endpoint, now_s: float) -> None:
+        """Take an endpoint back that was on another chain, if it shows ours; asked seldom, and for nothing else until then."""
+        if now_s < self._chain_due_s.setdefault(endpoint.name, now_s + CHAIN_AGAIN_S):
+            return
+        self._chain_due_s[endpoint.name] = now_s + CHAIN_AGAIN_S
+        unfit = await self._chain.unfit(endpoint)
+        if unfit is None:
+            del self._chain_due_s[endpoint.name]
+            endpoint.is_on_our_chain_again()
+            self._dispatch.pump(self._clock.monotonic_s())
+        elif isinstance(unfit.error, WrongChain):
+            self._dispatch.note(endpoint, unfit, self._clock.monotonic_s())
 
     async def _forever(self, endpoint: Endpoint) -> None:
         while True:
@@ -119,7 +147,11 @@ class HealthWatch:
         said, *stands = await asyncio.gather(
             *(self._transport.ask(endpoint, q, left_s=self._settings.probe_timeout_s) for q in self._questions)
         )
-        slots = [a.value for a in stands if isinstance(a, Result) and is_count(a.value)]
+        slots = [a.value for a in stands[:1] if isinstance(a, Result) and is_slot(a.value)]
+        final = _place(stands[1].value) if isinstance(stands[1], Result) else None
+        if final is not None:
+            slots.append(final.slot)
+            self.heights.saw(self._voice(endpoint.name), final)
         now_s = self._clock.monotonic_s()
         if slots:
             self._dispatch.tip.saw(endpoint.health, max(slots), now_s)
@@ -132,7 +164,7 @@ class HealthWatch:
             endpoint.health.complaint = f"it says of its health: {str(said.value)[:60]}"
             return endpoint.health.complaint
         grown = endpoint.health.probed(processed=slots[0], finalized=slots[1], now_s=now_s)
-        endpoint.disabled = ""  # it takes our key again
+        endpoint.disabled, endpoint.throttles = "", 0  # it takes our key again, and our questions
         if grown and endpoint.health.lag <= self._settings.max_lag_slots:
             endpoint.recovered()
         self._dispatch.pump(now_s)
@@ -152,3 +184,11 @@ class HealthWatch:
         task.set_name(name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _place(value: Any) -> Place | None:
+    """Read `getEpochInfo`; None if it is none, or of a chain with more blocks than slots."""
+    if not isinstance(value, dict):
+        return None
+    slot, height = value.get("absoluteSlot"), value.get("blockHeight")
+    return Place(slot, height) if is_slot(slot) and is_slot(height) and height <= slot + 1 else None

@@ -15,6 +15,9 @@ from tradingbot_engine.rpc.errors import FAULT, TIMEOUT, Verdict, classify
 MAX_COUNT = 2**63 - 1
 """No slot, height or amount of lamports comes near it; what is above would only overflow where it is stored."""
 
+MAX_SLOT = 2**40
+"""No slot comes near it either: fourteen thousand years."""
+
 _HEADERS = {"Content-Type": "application/json"}
 
 
@@ -132,7 +135,7 @@ def _context_slot(value: Any) -> int | None:
         context = value.get("context")
         if isinstance(context, dict):
             slot = context.get("slot")
-            if is_count(slot):
+            if is_slot(slot):
                 return slot
     return None
 
@@ -140,6 +143,11 @@ def _context_slot(value: Any) -> int | None:
 def is_count(value: Any) -> TypeGuard[int]:
     """Return whether it is an integer in [0, 2^63), the most that a ledger can hold."""
     return type(value) is int and 0 <= value <= MAX_COUNT  # not isinstance: true is an int
+
+
+def is_slot(value: Any) -> TypeGuard[int]:
+    """Return whether it is an integer that a slot can be."""
+    return type(value) is int and 0 <= value <= MAX_SLOT
 
 
 def fault(provider: str, message: str) -> Verdict:

@@ -39,9 +39,12 @@ class EndpointSettings(Group):
     websocket_url: SecretStr | None = None
     """Its subscriptions' address, ws:// or wss://; absent: no subscriptions from it."""
     requests_per_second: float = Field(
-        default=50, gt=0, le=1_000_000, json_schema_extra=_seed("RPC_DEFAULT_RPS_LIMIT", unit="requests/s")
+        default=50, ge=1, le=1_000_000, json_schema_extra=_seed("RPC_DEFAULT_RPS_LIMIT", unit="requests/s")
     )
-    """Requests that it is sent per second at most, over any longer time; see `rpc.rate_window_ms` for bursts."""
+    """
+    Requests that it is sent per second at most, over any longer time; see `rpc.rate_window_ms` for bursts. With fewer than
+    one, the half dozen questions that settle one trade would take longer than they are worth.
+    """
     concurrency: int = Field(
         default=10, ge=1, le=1_000_000, json_schema_extra=_seed("RPC_DEFAULT_CONCURRENCY_LIMIT", unit="requests")
     )
@@ -180,6 +183,18 @@ class RpcSettings(Group):
     endpoints: tuple[EndpointSettings, ...] = Field(min_length=1, max_length=64)
     request_timeout_s: float = Field(default=2.0, gt=0, le=300, json_schema_extra=_seed("RPC_DEFAULT_TIMEOUT_MS"))
     """How long one request to one node may take, to the last byte of its answer, in seconds of wall time."""
+    urgent_timeout_s: float = Field(default=1.5, gt=0, le=300)
+    """
+    The same for what a trade waits for with its price running: sending a transaction, and the blockhash to sign with. The
+    bytes go out again every `execution.resend_interval_s` anyway. Never more than `request_timeout_s`.
+    """
+    history_timeout_s: float = Field(default=5.0, gt=0, le=300)
+    """The same for blocks, transactions and lists of them, which nodes read from their disks. Never less than `request_timeout_s`."""
+    urgent_deadline_s: float = Field(default=5.0, gt=0, le=3600)
+    """
+    `call_deadline_s` for sends and blockhashes: after it the caller looks what became of the trade and asks anew. Never more
+    than `call_deadline_s`, never less than `urgent_timeout_s`.
+    """
     call_deadline_s: float = Field(default=30, gt=0, le=3600)
     """
     How long a call may take in all, waiting and repetitions included, where the caller names no deadline; never less
@@ -192,9 +207,12 @@ class RpcSettings(Group):
     rate_window_ms: int = Field(default=1000, ge=1, le=60_000, json_schema_extra=_seed("RPC_RATE_WINDOW_MS"))
     """An endpoint's rate limit lets a burst of this much of its rate through at once, never less than one request."""
     max_answer_bytes: int = Field(
-        default=64 * 1024 * 1024, ge=1024, le=1024 * 1024 * 1024, json_schema_extra={"unit": "bytes"}
+        default=16 * 1024 * 1024, ge=1024, le=1024 * 1024 * 1024, json_schema_extra={"unit": "bytes"}
     )
-    """A longer answer is a fault of the endpoint. A full mainnet block is below 10 MB."""
+    """
+    A longer answer is a fault of the endpoint. The longest that is asked for: the largest account there can be, 10 MiB as
+    13.4 MiB of base64; a list of 100,000 blocks is about 1 MB.
+    """
     single_flight: bool = True
     """Whether equal reads of accounts at one time share one request; never sends, nor what proves anything."""
     queue: RpcQueueSettings = RpcQueueSettings()

@@ -18,7 +18,7 @@ from tradingbot_engine.rpc.errors import RpcError
 from tradingbot_engine.rpc.methods import Rpc
 from tradingbot_engine.rpc.pool import RpcPool
 
-CASE = Case(blockhash_slot=1000, last_valid_block_height=900, genesis_hash="ours", providers_needed=1)
+CASE = Case(blockhash_slot=1000, last_valid_block_height=900, genesis_hash="ours", providers_needed=1, blockhash="b")
 
 
 class Node:
@@ -75,7 +75,7 @@ class Node:
         if self.finalized > self.rooted:
             raise Complaint(-32016, "Minimum context slot has not been reached")
         account = {"lamports": 890880, "owner": "1" * 32, "data": ["", "base64"], "executable": False, "rentEpoch": 0}
-        return {"context": {"slot": self.rooted}, "value": account if self.guard else None}
+        return {"context": {"slot": min(self.rooted, self.processed)}, "value": account if self.guard else None}
 
     def getFirstAvailableBlock(self) -> Any:
         return self.first_available
@@ -112,9 +112,58 @@ async def test_the_height_is_read_first_then_the_witness_then_both_statuses_in_o
         "getSignatureStatuses",
         "getFirstAvailableBlock",
         "getGenesisHash",
+        "getBlock",
     ]
     assert server.calls[0][1] == [{"commitment": "finalized"}]
     assert server.calls[2][1] == [["sig", "w1205"], {"searchTransactionHistory": False}]
+
+
+async def test_an_attempt_whose_last_valid_height_was_told_too_low_is_not_expired_before_the_chain_says_so() -> None:
+    """The block of the blockhash stands at height 700: until 851 is final the attempt may land, whatever L was told."""
+    low = replace(CASE, last_valid_block_height=720)
+    for finalized, proven in ((1149, Unproven("ValidityNotOver")), (1150, Unproven("ValidityNotOver"))):
+        assert await verdict(Node(finalized=finalized, processed=1180), low, 1180) == proven
+    assert await verdict(Node(finalized=1151, processed=1180), low, 1180) is IntentEvent.EXPIRE
+
+
+async def test_a_blockhash_that_is_not_of_its_slot_on_the_final_chain_must_be_twice_as_old() -> None:
+    """A fork undid its block, or the node that gave it named a wrong slot: nobody can tell how old it is."""
+    case = replace(CASE, last_valid_block_height=720, blockhash="another")
+    for finalized, expired in ((1205, False), (1300, False), (1301, True)):
+        node = Node(finalized=finalized, processed=finalized + 1, empty={finalized})
+        context = 1205 if finalized < 1300 else 1301
+        got = await verdict(node, replace(case, blockhash_slot=1000), context)
+        assert (got is IntentEvent.EXPIRE) is expired, (finalized, got)
+
+
+async def test_where_the_blockhash_s_slot_shows_no_block_the_next_one_tells() -> None:
+    """It is higher than the blockhash's own: lost, skipped or undone, the attempt is not taken for older than it is."""
+    low = replace(CASE, last_valid_block_height=720)
+    for finalized, expired in ((1151, False), (1152, True)):
+        got = await verdict(Node(finalized=finalized, processed=1180, lost={1000}), low, 1180)
+        assert (got is IntentEvent.EXPIRE) is expired, (finalized, got)
+
+
+async def test_without_the_block_of_the_blockhash_or_one_after_it_nothing_is_proven() -> None:
+    """A node that shows no block there is no judge of how long the attempt lives."""
+    piece = None
+    async with gathering(Node(lost=set(range(1000, 1201)))) as (gatherer, _):
+        piece = await gatherer.expiry("sig", CASE, provider="n0", context_slot=1237)
+    assert piece is not None
+    assert piece.anchor is None
+    assert prove_expiry(CASE, [piece]) == Unproven("ValidityNotOver")
+    sound = await _piece(Node())
+    assert sound.anchor is not None
+    for change in ({"provider": "n9"}, {"slot": 999}, {"block_height": 755}):
+        changed = replace(sound, anchor=replace(sound.anchor, **change))
+        assert prove_expiry(CASE, [changed]) == Unproven("ValidityNotOver"), change
+
+
+async def _piece(node: Node) -> ExpiryEvidence:
+    async with gathering(node) as (gatherer, _):
+        piece = await gatherer.expiry("sig", CASE, provider="n0", context_slot=1237)
+    assert piece is not None
+    return piece
 
 
 async def test_at_exactly_the_last_valid_height_nothing_is_proven() -> None:
@@ -127,7 +176,7 @@ async def test_every_question_goes_to_the_same_provider() -> None:
     """Readings of two nodes prove nothing together."""
     async with gathering(Node(), Node()) as (gatherer, servers):
         await gatherer.expiry("sig", CASE, provider="n1", context_slot=1237)
-    assert (servers[0].calls, len(servers[1].calls)) == ([], 5)
+    assert (servers[0].calls, len(servers[1].calls)) == ([], 6)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +301,14 @@ async def test_two_providers_must_agree_where_two_are_asked_for() -> None:
 
 
 # --- with the guard
-OLD = Case(blockhash_slot=1000, last_valid_block_height=900, genesis_hash="ours", providers_needed=2, guarded=True)
+OLD = Case(
+    blockhash_slot=1000,
+    last_valid_block_height=900,
+    genesis_hash="ours",
+    providers_needed=2,
+    guarded=True,
+    blockhash="b",
+)
 
 
 async def guarded(node: Node, case: Case = OLD) -> ExpiryEvidence:

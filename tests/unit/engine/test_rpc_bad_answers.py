@@ -9,35 +9,68 @@ from typing import Any
 
 import orjson
 import pytest
-from aiohttp import web
-from rpc_pools import breaks, pool_over, says
-from scripted_rpc import Raw, ScriptedNode
+from pydantic import SecretStr
+from rpc_pools import pool_over, says
+from scripted_rpc import Raw, ScriptedNode, serving
 
-from tradingbot_engine.rpc.errors import (
-    RpcError,
-)
+from tradingbot_engine.clock import SystemClock
+from tradingbot_engine.rpc.errors import RpcError
 from tradingbot_engine.rpc.methods import Rpc
-from tradingbot_engine.settings import RpcSettings
+from tradingbot_engine.rpc.pool import RpcPool
+from tradingbot_engine.settings import EndpointSettings, RpcSettings
+from tradingbot_engine.settings.rpc import HedgingSettings
 
 
-async def test_a_trickled_answer_costs_one_timeout_and_the_next_node_answers() -> None:
-    """A byte now and then keeps no call alive: the timeout holds to the last byte."""
+async def _trickles(how: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer a byte now and then, for ever."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+    with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError), contextlib.closing(writer):
+        await reader.readuntil(b"\r\n\r\n")
+        if how == "chunked":
+            writer.write(head + b"Transfer-Encoding: chunked\r\n\r\n")
+        if how == "length":
+            writer.write(head + b"Content-Length: 100000\r\n\r\n")
+        if how == "head":
+            writer.write(head + b"X-Slow: ")
+        while not reader.at_eof():
+            writer.write(b"1\r\n \r\n" if how == "chunked" else b"x" if how == "head" else b" ")
+            await writer.drain()
+            await asyncio.sleep(0.01)
 
-    class Trickle(ScriptedNode):
-        async def serve(self, request: web.Request) -> web.StreamResponse:
-            response = web.StreamResponse()
-            await response.prepare(request)
-            with contextlib.suppress(ConnectionError):
-                while True:
-                    await response.write(b" ")
-                    await asyncio.sleep(0.01)
-            return response
 
-    slow = Trickle(breaks)
-    async with pool_over(slow, says(), request_timeout_s=0.2, hedging={"enabled": False}) as pool:
-        assert (await pool.call("getBalance", ["k"])).provider == "n1"
-        assert pool.stats().requests["n0", "Timeout"] == 1
-        assert pool.in_flight == 0
+@pytest.mark.parametrize("batch_size", [1, 8])
+@pytest.mark.parametrize("how", ["chunked", "length", "head"])
+async def test_a_trickled_answer_costs_one_timeout_and_the_next_node_answers(how: str, batch_size: int) -> None:
+    """A byte now and then keeps no call alive: the timeout holds to the last byte, of head or body, batched or not."""
+    trickling: set[asyncio.Task[None]] = set()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        trickling.add(asyncio.ensure_future(_trickles(how, reader, writer)))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()[:2]
+    good = says()
+    async with serving(good) as (fine,):
+        slow = EndpointSettings(name="slow", url=SecretStr(f"http://{host}:{port}/"), batch_size=batch_size)
+        settings = RpcSettings(
+            endpoints=(slow, fine.model_copy(update={"priority": 1})),
+            request_timeout_s=0.2,
+            hedging=HedgingSettings(enabled=False),
+        )
+        async with RpcPool(settings, clock=SystemClock()) as pool:
+            calls = [pool.call("getBalance", [str(n)]) for n in range(2)]
+            done = await asyncio.wait_for(asyncio.gather(*calls), 30)
+            assert [d.provider for d in done] == ["n0", "n0"]
+            assert pool.stats().requests["slow", "Timeout"] == 2
+            assert pool.in_flight == 0
+    server.close()
+    await asyncio.wait_for(asyncio.gather(*trickling), 30)  # each ends when its client has gone
+
+
+def test_the_longest_answer_fits_the_largest_account_and_no_small_pod_is_filled_by_one() -> None:
+    """10 MiB of account data in base64 and its envelope; many answers at once must not be gigabytes."""
+    fallback = RpcSettings.model_validate({"endpoints": [{"name": "a", "url": "http://h"}]}).max_answer_bytes
+    assert -(-10 * 1024 * 1024 // 3) * 4 + 4096 <= fallback <= 16 * 1024 * 1024
 
 
 def _nonsense(dice: random.Random) -> tuple[int, bytes, dict[str, str]]:
@@ -148,6 +181,10 @@ async def test_protections_that_are_off_are_named() -> None:
         ({"keep_alive": {"max_sockets": 0}}, "max_sockets"),
         ({"retry_budget": {"max_share": 11}}, "max_share"),
         ({"endpoints": [{"name": "a", "url": "http://h", "requests_per_second": 0}]}, "requests_per_second"),
+        ({"endpoints": [{"name": "a", "url": "http://h", "requests_per_second": 0.9}]}, "requests_per_second"),
+        ({"urgent_timeout_s": 0}, "urgent_timeout_s"),
+        ({"history_timeout_s": 301}, "history_timeout_s"),
+        ({"urgent_deadline_s": -1}, "urgent_deadline_s"),
         ({"endpoints": [{"name": "a", "url": "http://h", "concurrency": True}]}, "concurrency"),
         ({"endpoints": [{"name": "a", "url": "http:///x"}]}, "url"),
         ({"endpoints": [{"name": "a", "url": "http://h"}, {"name": "a", "url": "http://g"}]}, "names must differ"),

@@ -116,7 +116,7 @@ async def test_a_call_that_cannot_be_served_in_time_is_refused_at_once_and_nothi
     """Waiting for what is sure to come too late helps nobody."""
     clock = ManualClock()
     node = says()
-    async with pool_over(node, clock=clock, endpoint={"requests_per_second": 0.1}) as pool:
+    async with pool_over(node, clock=clock, endpoint={"requests_per_second": 1.0}, queue={"deadline_ms": 900}) as pool:
         await pool.call("getBalance", ["k"])
         with pytest.raises(RpcOverloaded, match="rate limit"):
             await pool.call("getBalance", ["k"])

@@ -56,8 +56,8 @@ class Endpoint(Model):
     """Its websocket address; absent: the HTTP address with ws for http."""
     websocket_url_from: FromSecret | None = None
     """The websocket address from a Secret, instead of websocketUrl."""
-    requests_per_second: Annotated[float, Field(gt=0, le=100_000), Unit("requests/s")] = 50.0
-    """Requests that the provider allows."""
+    requests_per_second: Annotated[float, Field(ge=1, le=100_000), Unit("requests/s")] = 50.0
+    """Requests that the provider allows; with fewer than one a second no trade could be followed to its end."""
     concurrency: Annotated[int, Field(ge=1, le=10_000), Unit("requests")] = 10
     """Requests that may be under way at once."""
     priority: Annotated[int, Field(ge=0, le=1000)] = 0

@@ -1,0 +1,113 @@
+"""A node's word on how long a blockhash is good is held against what the nodes show of the chain's heights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rpc_pools import pool_over
+from scripted_rpc import ScriptedNode
+
+from tradingbot_engine.clock import ManualClock
+from tradingbot_engine.domain.units import VALID_BLOCKS
+from tradingbot_engine.rpc.errors import RpcError
+from tradingbot_engine.rpc.heights import Heights, Place
+from tradingbot_engine.rpc.methods import Rpc
+
+SLOT, BEHIND = 420_000_000, 21_000_000
+
+
+class Teller(ScriptedNode):
+    """A node at a slot, `off` blocks off with the L that it tells and `skewed` with its heights."""
+
+    def __init__(self, *, off: int = 0, ahead: int = 0, skewed: int = 0) -> None:
+        super().__init__(self._answer)
+        self.slot, self.off, self.ahead, self.skewed = SLOT, off, ahead, skewed
+
+    def _answer(self, method: str, params: list[Any]) -> Any:
+        height = self.slot - BEHIND + self.skewed
+        if method == "getEpochInfo":
+            return {"absoluteSlot": self.slot - 32, "blockHeight": height - 32}
+        if method == "getLatestBlockhash":
+            value = {"blockhash": "b", "lastValidBlockHeight": height + VALID_BLOCKS + self.off + self.ahead}
+            return {"context": {"slot": self.slot + self.ahead}, "value": value}
+        return "ok" if method == "getHealth" else self.slot
+
+
+async def told(*nodes: Teller) -> tuple[str, int]:
+    """Return who was believed, and after how long a chain."""
+    clock = ManualClock()
+    async with pool_over(*nodes, clock=clock) as pool:
+        await pool.probe()
+        await clock.advance(2)
+        for node in nodes:
+            node.slot += 5
+        answer = await Rpc(pool).get_latest_blockhash()
+        for endpoint, node in zip(pool.endpoints(), nodes, strict=True):
+            if node.methods().count("getLatestBlockhash") and endpoint.name != answer.provider:
+                assert endpoint.error, "the liar is to blame"
+        return answer.provider, answer.result.last_valid_block_height
+
+
+@pytest.mark.parametrize(
+    "liar",
+    [
+        Teller(off=10**6),  # it would live for months
+        Teller(off=60),
+        Teller(off=-60),  # it would seem expired while it may still land
+        Teller(off=-VALID_BLOCKS - 1),
+        Teller(off=-(SLOT - BEHIND)),
+        Teller(ahead=50_000),  # both its slot and its L
+        Teller(off=5000, skewed=5000),  # it lies about its heights too
+    ],
+)
+async def test_a_node_that_lies_about_how_long_a_blockhash_is_good_is_not_believed(liar: Teller) -> None:
+    """Too long: an exit would wait for ever. Too short: the trade could be made twice. Another node is asked."""
+    assert await told(liar, Teller(), Teller()) == ("n1", SLOT + 5 - BEHIND + VALID_BLOCKS)
+
+
+async def test_honest_nodes_are_believed_also_when_they_lag_or_stand_on_another_fork() -> None:
+    """What is finalized bounds every fork: a node that is behind tells a shorter life, and no lie."""
+    assert (await told(Teller(), Teller()))[0] == "n0"
+    late = Teller()
+    late.slot -= 60
+    assert (await told(late, Teller()))[0] == "n0"
+
+
+async def test_of_two_that_contradict_each_other_neither_is_believed() -> None:
+    """Nobody can tell which one is right, and the money is ours."""
+    with pytest.raises(RpcError, match=r"contradicts the height of n[01]"):
+        await told(Teller(off=5000, skewed=5000), Teller())
+
+
+async def test_a_pinned_question_is_not_asked_of_another_node() -> None:
+    """It fails, and its reason is the contradiction."""
+    async with pool_over(Teller(off=10**6), Teller(), clock=ManualClock()) as pool:
+        await pool.probe()
+        with pytest.raises(RpcError, match="contradicts its own height"):
+            await Rpc(pool).pinned("n0").get_latest_blockhash()
+
+
+@given(
+    slots=st.lists(st.booleans(), min_size=2, max_size=300),
+    places=st.lists(st.integers(0, 299), min_size=1, max_size=4),
+    asked=st.integers(0, 299),
+    off=st.integers(-400, 400),
+)
+def test_no_honest_answer_is_ever_refused_and_no_lie_passes_beyond_what_heights_leave_open(
+    slots: list[bool], places: list[int], asked: int, off: int
+) -> None:
+    """Whatever slots were skipped: between two blocks of a chain stands at most one block for each slot."""
+    block_slots = [n for n, has_block in enumerate(slots) if has_block] or [0]
+    heights, base = Heights(), 5_000
+    shown = [block_slots[p % len(block_slots)] for p in places]
+    for n, slot in enumerate(shown):
+        heights.saw(f"n{n}", Place(slot + 10_000, base + block_slots.index(slot)))
+    slot = block_slots[asked % len(block_slots)]
+    height = base + block_slots.index(slot)
+    assert not heights.problem("n0", slot=slot + 10_000, last_valid_block_height=height + VALID_BLOCKS)
+    doubt = heights.problem("n0", slot=slot + 10_000, last_valid_block_height=height + VALID_BLOCKS + off)
+    if abs(off) > min(abs(slot - s) for s in shown) + 1 and abs(off) > abs(slot - shown[0]) + 1:
+        assert doubt
