@@ -96,7 +96,7 @@ class EvidenceGatherer:
         voice = self._rpc.pool.independent(provider)
         node = NodeRange(voice, await rpc.get_first_available_block(), await rpc.get_genesis_hash())
         blocks = await list_blocks(rpc, voice, case.blockhash_slot, height.slot) if answer.history else None
-        anchor = await self._anchor(rpc, voice, case.blockhash_slot)
+        anchor = await self._anchor(rpc, voice, case.blockhash_slot, height.slot)
         answer = replace(answer, provider=voice)
         return ExpiryEvidence(height=height, answer=answer, node=node, anchor=anchor, guard=guarded, blocks=blocks)
 
@@ -122,11 +122,11 @@ class EvidenceGatherer:
             return None
         return known
 
-    async def _anchor(self, rpc: Rpc, voice: str, slot: Slot) -> Anchor | None:
+    async def _anchor(self, rpc: Rpc, voice: str, slot: Slot, last: Slot) -> Anchor | None:
         """Return the finalized block at `slot` or the next one; None if the node shows none near."""
         for candidate in (slot, None):
             if candidate is None:
-                candidate = min(await rpc.get_blocks(slot, slot + ANCHOR_SLOTS), default=None)
+                candidate = min(await rpc.get_blocks(slot, min(slot + ANCHOR_SLOTS, last)), default=None)
                 if candidate is None:
                     return None
             try:

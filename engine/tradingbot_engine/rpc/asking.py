@@ -14,7 +14,6 @@ from tradingbot_engine.rpc.dispatch import Dispatch
 from tradingbot_engine.rpc.errand import Errand, Lease, Pause, RpcAnswer, Wait
 from tradingbot_engine.rpc.errors import UNSUPPORTED, MethodUnsupported, Next, RpcCredential, RpcError, Verdict
 from tradingbot_engine.rpc.health import FAR_SLOTS
-from tradingbot_engine.rpc.kinds import Pace
 from tradingbot_engine.rpc.race import Race
 from tradingbot_engine.rpc.score import Latencies
 from tradingbot_engine.rpc.transport import Question, Transport
@@ -42,7 +41,8 @@ class Asker:
         self._longest_hedge_s = min(settings.hedging.delay_ms / 1000, settings.request_timeout_s / 2)
         steady_s = max(settings.call_deadline_s, settings.request_timeout_s)
         urgent_s = min(steady_s, max(settings.urgent_deadline_s, settings.urgent_timeout_s))
-        self._deadlines_s = {Pace.URGENT: urgent_s, Pace.STEADY: steady_s, Pace.HISTORY: steady_s}
+        self._deadlines_s = (urgent_s, steady_s, steady_s)
+        """By pace."""
         self._alarms = Alarms()
         self._timer: asyncio.TimerHandle | None = None
         self._unheard: set[asyncio.Task[Any]] = set()
@@ -81,6 +81,8 @@ class Asker:
                         lease, outcome = await self._race(errand, step, question)
                     else:
                         lease, outcome = await self._use(errand, step, question)
+                    if type(outcome) is Result:
+                        return dispatch.answered(lease, outcome)
                     step = dispatch.advance(errand, lease, outcome, self._clock.monotonic_s())
                 elif type(step) is RpcAnswer:
                     return step
@@ -137,9 +139,9 @@ class Asker:
 
     def _hedge_delay_s(self, method: str) -> float:
         seen = self._latencies.get(method)
-        if seen is None or seen.p95_s is None:
+        if seen is None or seen.late_s is None:
             return self._longest_hedge_s
-        return min(self._longest_hedge_s, max(SHORTEST_HEDGE_S, seen.p95_s))
+        return min(self._longest_hedge_s, max(SHORTEST_HEDGE_S, seen.late_s))
 
     async def _use(self, errand: Errand, lease: Lease, question: Question) -> tuple[Lease, Result | Verdict]:
         """Send one request and give its lease back, whatever happens."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 from tradingbot_engine.rpc.budget import FLOOR_S, Budget
 from tradingbot_engine.rpc.endpoint import Endpoint
@@ -133,10 +134,14 @@ class Dispatch:
         self.hedges.call()
         return self._next(errand, now_s, fresh=True)
 
+    def answered(self, lease: Lease, outcome: Result) -> RpcAnswer[Any]:
+        """Return the end of a call whose `lease` was settled with a result."""
+        return RpcAnswer(outcome.value, lease.endpoint.name, outcome.context_slot, lease.degraded)
+
     def advance(self, errand: Errand, lease: Lease, outcome: Result | Verdict, now_s: float) -> Step:
         """Return what to do after `lease` was settled with `outcome`."""
         if type(outcome) is Result:
-            return RpcAnswer(outcome.value, lease.endpoint.name, outcome.context_slot, lease.degraded)
+            return self.answered(lease, outcome)
         assert isinstance(outcome, Verdict)
         if outcome.row.next is Next.SURFACE:
             return outcome.error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from tradingbot_engine.domain.units import Slot
 from tradingbot_engine.rpc.endpoint import Endpoint
@@ -13,8 +13,7 @@ from tradingbot_engine.rpc.errors import RpcError
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class RpcAnswer(Generic[T]):
+class RpcAnswer(NamedTuple, Generic[T]):
     """A result, who gave it, and the slot that it speaks of (None where the method does not say)."""
 
     result: T

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import IntEnum
 
 
-class Pace(Enum):
+class Pace(IntEnum):
     """For how long an answer is of use: see `rpc.urgent_timeout_s`, `rpc.request_timeout_s` and `rpc.history_timeout_s`."""
 
     URGENT = 0

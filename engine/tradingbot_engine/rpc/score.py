@@ -14,7 +14,9 @@ KEPT = 256
 WARM = 20
 """Fewer say nothing about a percentile."""
 EVERY = 32
-"""The percentile is computed anew after this many observations."""
+"""The percentiles are computed anew after this many observations."""
+TWICE = 2.0
+"""An answer is not late before twice the usual time: of equally fast answers one in twenty is still the slowest twentieth."""
 
 
 @dataclass(slots=True)
@@ -43,13 +45,15 @@ class Score:
 class Latencies:
     """The latest latencies of one method, over all endpoints, in seconds."""
 
-    __slots__ = ("_kept", "_seen", "p95_s")
+    __slots__ = ("_kept", "_seen", "late_s", "p95_s")
 
     def __init__(self) -> None:
         self._kept: deque[float] = deque(maxlen=KEPT)
         self._seen = 0
         self.p95_s: float | None = None
         """The 95th percentile; None while too few were seen."""
+        self.late_s: float | None = None
+        """After so long an answer is late: the 95th percentile, and at least `TWICE` the median."""
 
     def add(self, seconds: float) -> None:
         """Note one answer's latency."""
@@ -58,3 +62,4 @@ class Latencies:
         if self._seen == WARM or self._seen % EVERY == 0:
             ordered = sorted(self._kept)
             self.p95_s = ordered[min(len(ordered) - 1, len(ordered) * 95 // 100)]
+            self.late_s = max(self.p95_s, TWICE * ordered[len(ordered) // 2])

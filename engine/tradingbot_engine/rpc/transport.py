@@ -17,7 +17,7 @@ from tradingbot_engine.rpc.endpoint import Endpoint
 from tradingbot_engine.rpc.errors import TIMEOUT, Verdict
 from tradingbot_engine.rpc.events import OnEvent, Requested
 from tradingbot_engine.rpc.kinds import KINDS, OTHER, Kind, Pace
-from tradingbot_engine.rpc.wire import Post, Result, encode, fault, new_session, parse, post, read
+from tradingbot_engine.rpc.wire import HEADERS, Post, Result, encode, fault, new_session, parse, post, read
 from tradingbot_engine.settings.rpc import RpcSettings
 from tradingbot_engine.tracing import REQUEST
 
@@ -64,13 +64,11 @@ class Transport:
     ) -> None:
         self._settings, self._clock, self._on_event = settings, clock, on_event
         self._session, self._owns_session = session, session is None
+        self._headers = None if session is None else HEADERS
         steady_s = settings.request_timeout_s
-        limits_s = {
-            Pace.URGENT: min(settings.urgent_timeout_s, steady_s),
-            Pace.STEADY: steady_s,
-            Pace.HISTORY: max(settings.history_timeout_s, steady_s),
-        }
-        self._limits = {pace: (s, aiohttp.ClientTimeout(total=s)) for pace, s in limits_s.items()}
+        limits_s = (min(settings.urgent_timeout_s, steady_s), steady_s, max(settings.history_timeout_s, steady_s))
+        self._limits = tuple((s, aiohttp.ClientTimeout(total=s)) for s in limits_s)
+        """By pace."""
         self._max_bytes = settings.max_answer_bytes
         self._ids = itertools.count(1)
         self.batchers = {
@@ -112,6 +110,7 @@ class Transport:
                     provider=endpoint.name,
                     timeout=timeout,
                     max_answer_bytes=self._max_bytes,
+                    headers=self._headers,
                 )
                 if type(came) is Post:
                     outcome = read(
@@ -149,6 +148,7 @@ class Transport:
             provider=endpoint.name,
             timeout=self._limits[Pace.STEADY][1],
             max_answer_bytes=self._max_bytes,
+            headers=self._headers,
         )
 
     def _open_session(self) -> aiohttp.ClientSession:

@@ -18,7 +18,7 @@ MAX_COUNT = 2**63 - 1
 MAX_SLOT = 2**40
 """No slot comes near it either: fourteen thousand years."""
 
-_HEADERS = {"Content-Type": "application/json"}
+HEADERS = {"Content-Type": "application/json"}
 
 
 @dataclass(slots=True)
@@ -44,7 +44,9 @@ def new_session(*, keep_alive: bool = True, idle_timeout_s: float = 30) -> aioht
         connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=idle_timeout_s)
     else:
         connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, force_close=True)
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+    return aiohttp.ClientSession(
+        connector=connector, headers=HEADERS, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+    )
 
 
 def encode(method: str, params: bytes, request_id: int) -> bytes:
@@ -60,11 +62,16 @@ async def post(
     provider: str,
     timeout: aiohttp.ClientTimeout,
     max_answer_bytes: int,
+    headers: Mapping[str, str] | None = None,
 ) -> Post | Verdict:
-    """Send a body and return what came back, whatever it is; raises nothing but cancellation."""
+    """
+    Send a body and return what came back, whatever it is; raises nothing but cancellation.
+
+    `headers`: for a session that is none of `new_session`, which holds them itself.
+    """
     try:
         # No redirect is followed: it would carry the request, and perhaps a key, to somebody who was not configured.
-        answer = await session.post(url, data=body, headers=_HEADERS, timeout=timeout, allow_redirects=False)
+        answer = await session.post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False)
         if answer.content.is_eof():  # all of it came with its head, and the connection is free again
             whole = answer.content.read_nowait()
             if len(whole) <= max_answer_bytes:
