@@ -262,6 +262,7 @@ MUTANTS = [
             method(EvidenceGatherer, "expiry", ("height.block_height <= case", "height.block_height < case")),
             method(EvidenceGatherer, "_witness", ("known.block_height <= above", "known.block_height < above")),
         ),
+        also=(without_check("ValidityNotOver"),),
     ),
     Mutant(
         "status without a witness", "doubled", one_backend_sits_on_a_dead_fork, (without_check("NoFinalizedWitness"),),
