@@ -75,7 +75,7 @@ async def test_a_node_that_takes_every_transaction_and_loses_its_answer_doubles_
     assert proof["filled"] >= 8
 
 
-async def test_a_node_that_comes_back_with_another_chain_is_named_and_not_asked_until_the_next_start(line, tmp_path):
+async def test_a_node_that_comes_back_with_another_chain_is_named_and_not_asked(line, tmp_path):
     """It was away, so its chain is compared before its first word; the others are traded with."""
     async with stage(line, tmp_path) as bot:
         await bot.start()
