@@ -115,7 +115,7 @@ class Operator:
                 numbers_every_s=settings.numbers_every_s,
             )
             tasks = [
-                asyncio.create_task(self._lead(leadership, store, work, watches), name="leadership"),
+                asyncio.create_task(self._lead(leadership, store, work, watches, resync), name="leadership"),
                 asyncio.create_task(resync.run(), name="resync"),
                 asyncio.create_task(self._watch(watches, access), name="watches"),
             ]
@@ -169,7 +169,7 @@ class Operator:
             raise Failed("the cluster has no namespace kube-system: name the cluster by --cluster-id")
         return str(found["metadata"]["uid"])
 
-    async def _lead(self, leadership: Leadership, store: Store, work: Work, watches: Watches) -> None:
+    async def _lead(self, leadership: Leadership, store: Store, work: Work, watches: Watches, resync: Resync) -> None:
         """Hold the Lease; wake every bot when it becomes ours."""
         led, told = False, ""
         while True:
@@ -177,8 +177,7 @@ class Operator:
                 await leadership.step()
             except KubeError as error:
                 _log.warning("the Lease cannot be renewed: %s", error)
-            if leadership.leads and watches.complete:
-                self._watching.set()
+            await self._notice_readiness(watches, resync)
             if leadership.leads and not led:
                 _log.info("this operator acts (%s)", self._settings.identity)
                 if watches.complete:
@@ -188,7 +187,16 @@ class Operator:
                 told = leadership.holder
                 _log.warning("another operator acts (%s): this one watches and changes nothing", told)
             led = leadership.leads
-            await asyncio.sleep(RENEW_S if led else RENEW_S / 2)
+            await asyncio.sleep(RENEW_S if led and self._watching.is_set() else RENEW_S / 5)
+
+    async def _notice_readiness(self, watches: Watches, resync: Resync) -> None:
+        """Ready is who has seen everything once, whether it acts or waits for its turn."""
+        if self._watching.is_set():
+            return
+        with suppress(KubeError):
+            if watches.complete or await resync.nothing_there():
+                self._watching.set()
+                _log.info("everything was listed")
 
     async def _watch(self, watches: Watches, access: object) -> None:
         """Run kopf until told to stop."""
@@ -206,6 +214,7 @@ class Operator:
             namespaces=list(self._settings.namespaces),
             stop_flag=self._stop,
         )
+        self.stop()  # kopf takes the signals for itself, and ends without a fault by nothing else
 
 
 async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:

@@ -164,6 +164,11 @@ class Observed:
         """Pods that run an engine, or may."""
         return tuple(pod for pod in self.pods if pod.component == "engine" and not pod.over)
 
+    @property
+    def unasked(self) -> bool:
+        """Whether an engine that can be asked was not yet: right after the operator's start, what is known still holds."""
+        return any(pod.address is not None and pod.started and pod.uid not in self.said for pod in self.engines)
+
     def condition(self, name: str) -> Mapping[str, Any]:
         """Return a condition as it stands in the status; empty if it does not."""
         conditions = self.status.get("conditions") or ()

@@ -34,7 +34,7 @@ LASTING = 3
 """Passes in a row that must fail before trouble that passes by itself is told."""
 DRAINING_S = 1.0
 """How often a bot that is being deleted is looked at, beside everything that wakes it."""
-MISSING_S = 10.0
+MISSING_S = 5.0
 """How often a missing Secret is looked for; Secrets are not watched."""
 ENDING_S = 60.0
 """How long a namespace that refused an object for being deleted is believed to be on its way out."""

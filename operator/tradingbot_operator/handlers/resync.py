@@ -84,6 +84,15 @@ class Resync:
             for kind in due:
                 await self.look(kind)
 
+    async def nothing_there(self) -> bool:
+        """Whether there is no object at all that a watch could tell of; raise KubeError."""
+        for kind in (TRADING_BOT, *WATCHED):
+            labels = "" if kind is TRADING_BOT else MANAGED
+            for namespace in self._namespaces:
+                if await self._gateway.list(kind, namespace, labels=labels, metadata_only=True):
+                    return False
+        return True
+
     async def look(self, kind: Kind) -> None:
         """List one kind; the watch has `GRACE_S` to tell what the list shows before that is taken from the list."""
         try:

@@ -82,6 +82,8 @@ def error_of(code: int, status: Mapping[str, Any], *, what: str, retry_after: st
     cause = {c.get("reason") for c in causes or () if isinstance(c, Mapping)}
     if code == 404:
         return NotFound(message, what=what)
+    if code == 422 and "metadata.uid" in message and "immutable" in message:
+        return Conflict(message, what=what)  # so server-side apply says that the object is another one
     if code == 409:
         return (AlreadyExists if reason == "AlreadyExists" else Conflict)(message, what=what)
     if code == 401:

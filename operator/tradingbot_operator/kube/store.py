@@ -1,5 +1,6 @@
 """What the watches have told so far: every bot and every child of one, small enough for thousands of them."""
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,8 @@ Key = tuple[str, str]
 """Namespace and name of a bot."""
 BOT_LABEL = "tradingbot.dev/bot"
 LOCALNET_LABEL = "tradingbot.dev/localnet"
+BURIED = 10_000
+"""Uids of objects that are gone, remembered so that a late answer revives none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class Store:
     def __init__(self) -> None:
         self._families: dict[Key, _Family] = {}
         self._localnets: dict[Key, dict[tuple[str, str], Stored]] = {}
+        self._buried: OrderedDict[str, None] = OrderedDict()
 
     # --- reading
     def bot(self, key: Key) -> Stored | None:
@@ -108,6 +112,8 @@ class Store:
         if shelf is None:
             return None
         kind, meta = body["kind"], body["metadata"]
+        if meta["uid"] in self._buried:
+            return None  # the answer to a write came after the watch told that it is gone
         known = self._known(body)
         if known is not None and known.uid == meta["uid"] and not _newer(meta["resourceVersion"], known.version):
             return None
@@ -124,6 +130,7 @@ class Store:
 
     def remove(self, body: Object) -> Key | None:
         """Forget that very object (another one of the same name stays); return its key, None if it was not known."""
+        self._bury(body["metadata"]["uid"])
         shelf = self._shelf(body)
         known = self._known(body)
         if shelf is None or known is None or known.uid != body["metadata"]["uid"]:
@@ -171,6 +178,11 @@ class Store:
         return {stored.uid: stored.version for stored in self._all(kind, namespace)}
 
     # --- inside
+    def _bury(self, uid: str) -> None:
+        self._buried[uid] = None
+        if len(self._buried) > BURIED:
+            self._buried.popitem(last=False)
+
     def _all(self, kind: Kind, namespace: str | None) -> list[Stored]:
         if kind is TRADING_BOT:
             return list(self.bots(namespace))

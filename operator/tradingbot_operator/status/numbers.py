@@ -7,6 +7,7 @@ from typing import Any
 from tradingbot_operator.observed import Observed
 
 LIVE = ("queueUtilizationPercent", "inFlightTrades", "openPositions", "lastTradeTime")
+FROM_ENGINES = (*LIVE, "drawdownTier", "shards")
 TIERS = ("normal", "warning", "halt", "emergency")
 
 
@@ -24,7 +25,10 @@ def numbers(observed: Observed, *, selector: str) -> dict[str, Any]:
     shards = [s["shards"] for s in statuses if isinstance(s.get("shards"), list)]
     if shards:
         out["shards"] = {"total": 1, "owned": len({x.get("shard") for x in shards[0] if isinstance(x, Mapping)})}
-    return {name: value for name, value in (out | _live(statuses)).items() if value is not None}
+    out |= _live(statuses)
+    if observed.unasked:
+        out = {name: observed.status[name] for name in FROM_ENGINES if name in observed.status} | out
+    return {name: value for name, value in out.items() if value is not None}
 
 
 def _live(statuses: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -111,6 +111,9 @@ def _degraded(wrong: Sequence[Trouble]) -> Condition:
 
 
 def _trading(observed: Observed) -> Condition:
+    known = observed.condition("Trading")
+    if observed.unasked and ("Trading", known.get("reason")) in BY_KEY:
+        return Condition("Trading", str(known["reason"]), str(known.get("message") or ""))
     reason, message = trading(observed)
     return Condition("Trading", reason, message)
 

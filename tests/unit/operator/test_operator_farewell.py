@@ -1,0 +1,254 @@
+"""What a bot that is being deleted waits for, step by step; and what is known of it after the operator died at any point."""
+
+import pytest
+from support.operator_stage import Stage
+
+from tradingbot_operator.kube.errors import NamespaceTerminating, Unavailable
+
+
+@pytest.fixture
+async def stage() -> Stage:
+    return Stage()
+
+
+async def dying(stage: Stage, **spec: object):
+    """Return the pod of a bot that traded and was just deleted."""
+    stage.apply(**spec)
+    await stage.turn(2)
+    pod = stage.pod()
+    stage.rolled_out()
+    stage.says(pod)
+    await stage.turn(2)
+    stage.kube.remove("TradingBot", "trading", "bonk")
+    return pod
+
+
+def ended(stage: Stage, pod) -> None:
+    """Play the kubelet: the pod is gone."""
+    stage.kube.remove("Pod", "trading", pod["metadata"]["name"])
+
+
+def alive(stage: Stage) -> bool:
+    return ("TradingBot", "trading", "bonk") in stage.kube.objects
+
+
+async def test_the_engine_is_asked_to_drain_before_its_deployment_goes(stage):
+    """A pod that is ended drains in its preStop hook; asked before, it can be heard to say what is open."""
+    await dying(stage)
+    await stage.turn()
+    assert stage.port.told[-1] == ("10.0.0.1", "drain")
+    assert "Deployment" in stage.kinds()
+    assert stage.reason("Drained") == "Draining"
+
+
+async def test_what_an_engine_said_outlives_the_operator_and_the_pod(stage):
+    """Drained=True stands in the status before the pod can be gone."""
+    pod = await dying(stage)
+    await stage.turn()
+    stage.says(pod, phase="STOPPED", trading=False, openIntents=0)
+    await stage.turn()
+    assert "Deployment" not in stage.kinds()
+    assert stage.reason("Drained") == "NothingOpen"
+    stage.restart()
+    stage.engines.heard.clear()
+    ended(stage, pod)
+    await stage.turn()
+    assert not alive(stage)
+    assert "Job" not in stage.kinds()
+
+
+async def test_a_bot_with_trades_open_is_settled_by_a_job(stage):
+    """The Job is made only when no pod runs any more: two engines never share a ledger."""
+    pod = await dying(stage)
+    stage.says(pod, phase="STOPPED", trading=False, openIntents=2)
+    await stage.turn(3)
+    assert "Job" not in stage.kinds()
+    assert stage.reason("Drained") == "PodStillRunning"
+    ended(stage, pod)
+    await stage.turn(2)
+    assert ("Job", "trading", "bonk-settle") in stage.kube.objects
+    assert stage.reason("Drained") == "Settling"
+    await stage.turn(3)
+    assert alive(stage)
+
+
+async def test_a_bot_of_whose_engine_nothing_was_heard_is_settled(stage):
+    """A foreground deletion took the pods before anybody could ask."""
+    pod = await dying(stage)
+    stage.engines.heard.clear()
+    stage.kube.remove("Deployment", "trading", "bonk-engine")
+    ended(stage, pod)
+    await stage.turn(2)
+    assert ("Job", "trading", "bonk-settle") in stage.kube.objects
+
+
+async def test_the_settled_bot_goes_and_leaves_nothing_of_the_job(stage):
+    """ConfigMap, Secret, account, policy and Job have no owner to go with."""
+    pod = await dying(stage)
+    stage.engines.heard.clear()
+    ended(stage, pod)
+    await stage.turn(3)
+    job = stage.kube.objects["Job", "trading", "bonk-settle"]
+    stage.kube.put({**job, "status": {"conditions": [{"type": "Complete", "status": "True"}]}})
+    await stage.turn(2)
+    assert not alive(stage)
+    assert not [place for place in stage.kube.objects if place[2] == "bonk-settle"]
+    assert "PersistentVolumeClaim" in stage.kinds()
+
+
+async def test_a_job_that_gave_up_keeps_the_bot_and_is_told(stage):
+    """Nobody may think that all is well."""
+    pod = await dying(stage)
+    stage.engines.heard.clear()
+    ended(stage, pod)
+    await stage.turn(3)
+    job = stage.kube.objects["Job", "trading", "bonk-settle"]
+    stage.kube.put({**job, "status": {"conditions": [{"type": "Failed", "status": "True"}]}})
+    await stage.turn(2)
+    assert alive(stage)
+    assert (stage.reason("Drained"), stage.reason("Degraded")) == ("SettleFailed", "SettleFailed")
+
+
+async def test_an_engine_that_does_not_answer_is_waited_for_and_then_ended(stage):
+    """A pod that hangs cannot be asked; the pod's own end drains it if anything does, and then the Job looks."""
+    pod = await dying(stage)
+    stage.says(pod, error="timeout", silent_s=5)
+    await stage.turn()
+    assert "Deployment" in stage.kinds()
+    stage.says(pod, error="timeout", silent_s=16)
+    await stage.turn()
+    assert "Deployment" not in stage.kinds()
+    assert stage.reason("Drained") == "PodStillRunning"
+    assert "n1" in stage.condition("Drained")["message"]
+    ended(stage, pod)
+    await stage.turn(2)
+    assert ("Job", "trading", "bonk-settle") in stage.kube.objects
+
+
+async def test_a_pod_that_never_started_has_nothing_to_drain(stage):
+    """An image that cannot be pulled must not hold its bot for ever: the Job could not start either."""
+    stage.apply()
+    await stage.turn(2)
+    waiting = {"state": {"waiting": {"reason": "ImagePullBackOff"}}, "restartCount": 0}
+    pod = stage.pod(containerStatuses=[waiting], conditions=[], phase="Pending")
+    await stage.turn()
+    stage.kube.remove("TradingBot", "trading", "bonk")
+    await stage.turn()
+    assert stage.reason("Drained") == "NeverStarted"
+    ended(stage, pod)
+    await stage.turn()
+    assert not alive(stage)
+
+
+async def test_a_pod_that_did_not_start_after_one_that_traded_is_no_proof(stage):
+    """What the former pod left open is in the ledger."""
+    pod = await dying(stage)
+    stage.kube.remove("Pod", "trading", pod["metadata"]["name"])
+    stage.engines.heard.clear()
+    waiting = {"state": {"waiting": {"reason": "ImagePullBackOff"}}, "restartCount": 0}
+    second = stage.pod("bonk-engine-2", containerStatuses=[waiting], conditions=[], phase="Pending")
+    await stage.turn()
+    assert stage.reason("Drained") != "NeverStarted"
+    ended(stage, second)
+    await stage.turn(2)
+    assert ("Job", "trading", "bonk-settle") in stage.kube.objects
+
+
+async def test_a_drained_engine_that_trades_again_is_not_drained(stage):
+    """A kubelet that starts the container anew after the drain makes what was said void."""
+    pod = await dying(stage)
+    stage.says(pod, phase="STOPPED", trading=False, openIntents=0)
+    await stage.turn()
+    assert stage.reason("Drained") == "NothingOpen"
+    stage.says(pod, phase="READY", openIntents=1)
+    await stage.turn()
+    assert stage.reason("Drained") in ("Draining", "PodStillRunning")
+    ended(stage, pod)
+    await stage.turn(2)
+    assert alive(stage)
+    assert ("Job", "trading", "bonk-settle") in stage.kube.objects
+
+
+async def test_force_delete_lets_go_at_once(stage):
+    """Whatever is open."""
+    await dying(stage)
+    meta = {**stage.bot["metadata"], "annotations": {"tradingbot.dev/force-delete": "true"}}
+    stage.kube.put({**stage.bot, "metadata": meta})
+    await stage.turn()
+    assert not alive(stage)
+
+
+async def test_orphan_ends_the_pods_and_settles_nothing(stage):
+    """What is open on chain is left alone."""
+    pod = await dying(stage, deletionPolicy="Orphan")
+    stage.says(pod, phase="STOPPED", trading=False, openIntents=2)
+    await stage.turn(2)
+    ended(stage, pod)
+    await stage.turn()
+    assert not alive(stage)
+    assert "Job" not in stage.kinds()
+
+
+async def test_a_wrong_manifest_is_drained_all_the_same(stage):
+    """The engine that runs is that of an older, sound one."""
+    pod = await dying(stage)
+    stage.kube.put({**stage.bot, "spec": {**stage.bot["spec"], "strategies": []}})
+    stage.says(pod, phase="STOPPED", trading=False, openIntents=0)
+    await stage.turn(2)
+    ended(stage, pod)
+    await stage.turn()
+    assert not alive(stage)
+
+
+async def test_a_namespace_that_goes_first_holds_the_bot_and_says_so(stage):
+    """No Job can be made in it; what may be open is not forgotten for that."""
+    pod = await dying(stage)
+    stage.says(pod, phase="STOPPED", trading=False, openIntents=1)
+    await stage.turn(2)
+    ended(stage, pod)
+    ending = NamespaceTerminating("it is being terminated")
+    stage.kube.fault = lambda verb, kind, name: ending if verb in ("apply", "create") and kind != "Event" else None
+    await stage.turn(3)
+    assert alive(stage)
+    assert stage.reason("Drained") == "NamespaceTerminating"
+    assert "force-delete" in stage.condition("Drained")["message"]
+
+
+async def test_a_bot_that_never_was_held_goes_by_itself(stage):
+    """A manifest that was wrong from the beginning made nothing."""
+    stage.apply(strategies=[])
+    await stage.turn()
+    stage.kube.remove("TradingBot", "trading", "bonk")
+    await stage.turn()
+    assert not alive(stage)
+
+
+@pytest.mark.parametrize("at", range(12))
+async def test_an_operator_that_dies_after_any_request_leaves_a_deletion_that_the_next_one_ends(stage, at):
+    """Nothing of the way is remembered anywhere but in the cluster."""
+    pod = await dying(stage)
+    stage.says(pod, phase="STOPPED", trading=False, openIntents=1)
+    asked = 0
+
+    def dead(verb: str, kind: str, name: str):
+        nonlocal asked
+        asked += verb != "get"
+        return Unavailable("the operator is dead") if asked > at else None
+
+    stage.kube.fault = dead
+    await stage.turn()
+    if ("Pod", "trading", pod["metadata"]["name"]) in stage.kube.objects and "Deployment" not in stage.kinds():
+        ended(stage, pod)
+    await stage.turn(2)
+    stage.kube.fault = lambda verb, kind, name: None
+    stage.restart()
+    stage.failures = 0
+    for _ in range(4):
+        await stage.turn(2)
+        if "Deployment" not in stage.kinds() and ("Pod", "trading", pod["metadata"]["name"]) in stage.kube.objects:
+            ended(stage, pod)
+    job = stage.kube.objects["Job", "trading", "bonk-settle"]
+    stage.kube.put({**job, "status": {"conditions": [{"type": "Complete", "status": "True"}]}})
+    await stage.turn(2)
+    assert not alive(stage)
+    assert not [place for place in stage.kube.objects if place[2] == "bonk-settle"]
