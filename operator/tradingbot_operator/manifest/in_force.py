@@ -10,7 +10,7 @@ from tradingbot_operator.manifest.problem import Path, Problem, shown
 LATER = "accepted, not yet in force"
 
 NOT_YET: tuple[tuple[str, str], ...] = (
-    ("localnet.name", f"{LATER}: every bot has its own localnet"),
+    ("localnet.name", "without meaning on a laptop: every bot has its own localnet there"),
     ("market.screen", "it screens the tokens that are named; it finds no others yet"),
     ("market.feeds", f"{LATER}: prices come from the pools"),
     ("scaling", f"{LATER}: one engine trades all tokens"),
