@@ -16,11 +16,11 @@ from tradingbot_operator.engines import Engines
 from tradingbot_operator.handlers.carry_out import Outcome, carry_out
 from tradingbot_operator.handlers.events import Events, changes
 from tradingbot_operator.handlers.lookups import Lookups
-from tradingbot_operator.handlers.wanted import Sound, Wants
+from tradingbot_operator.handlers.wanted import Sound, Wants, localnet_in, shape_of
 from tradingbot_operator.handlers.work import Again
 from tradingbot_operator.kube.errors import Conflict, KubeError, NotFound
 from tradingbot_operator.kube.gateway import Gateway, Object
-from tradingbot_operator.kube.kinds import TRADING_BOT
+from tradingbot_operator.kube.kinds import CLAIM, TRADING_BOT
 from tradingbot_operator.kube.store import Key, Store
 from tradingbot_operator.metrics import Metrics
 from tradingbot_operator.observed import Observed, children_of, pods_of
@@ -48,7 +48,7 @@ class _Memory:
     numbers_at_s: float | None = None
     seen_generation: int = -1
     seen_at_s: float = 0.0
-    localnet: tuple[str, Any] | None = None
+    uid: str = ""
 
 
 class Reconciler:
@@ -77,6 +77,7 @@ class Reconciler:
         self._numbers_every_s = numbers_every_s
         self._memory: dict[Key, _Memory] = {}
         self._ending: dict[str, float] = {}
+        self._shapes: dict[Key, object] = {}
 
     async def run(self, key: Key) -> float | None:
         """
@@ -104,6 +105,9 @@ class Reconciler:
         if stored is None:
             return await self._gone(key)
         memory = self._memory.setdefault(key, _Memory())
+        if memory.uid != stored.uid:
+            self._wants.forget(memory.uid)
+            memory.uid = stored.uid
         try:
             observed, wanted = await self.observe(key, stored.body, memory)
         except KubeError as error:
@@ -145,7 +149,7 @@ class Reconciler:
                 bot=bot,
                 children=children_of(stored),
                 localnet=children_of(self._store.localnet(key[0], localnet)) if localnet else {},
-                localnet_users=frozenset(peer.bot.name for peer in peers),
+                localnet_users=self._users(key[0], localnet) if deleting and localnet else frozenset(),
                 pods=pods_of(stored),
                 said=said,
                 secrets=await self._lookups.own(key, names),
@@ -160,8 +164,19 @@ class Reconciler:
 
     def _peers(self, namespace: str, localnet: str) -> tuple[Sound, ...]:
         """Return the bots of a namespace that trade on a localnet; one that is being deleted needs it to its end."""
-        verdicts = (self._wants.verdict(stored.body) for stored in self._store.bots(namespace))
-        return tuple(verdict for verdict in verdicts if isinstance(verdict, Sound) and verdict.localnet == localnet)
+        stored = self._store.bots(namespace)
+        verdicts = (self._wants.verdict_on(bot) for bot in stored)
+        peers = tuple(verdict for verdict in verdicts if isinstance(verdict, Sound) and verdict.localnet == localnet)
+        shape = shape_of(peers) if peers else None
+        if self._shapes.get((namespace, localnet), shape) != shape:
+            for peer in peers:
+                self._wake((namespace, peer.bot.name))
+        self._shapes[namespace, localnet] = shape
+        return peers
+
+    def _users(self, namespace: str, localnet: str) -> frozenset[str]:
+        """Return the bots that may have an engine on a localnet, those with a wrong manifest included."""
+        return frozenset(bot.name for bot in self._store.bots(namespace) if localnet_in(bot.body) == localnet)
 
     async def _unobserved(self, key: Key, bot: Object, error: KubeError) -> float | None:
         """Not even the Secrets can be read: say so if it lasts."""
@@ -271,12 +286,25 @@ class Reconciler:
         """The bot is gone: forget it, and remove what has no owner to go with and serves nobody."""
         self._engines.forget(key)
         self._lookups.forget(key)
-        if self._memory.pop(key, None) is not None:
+        memory = self._memory.pop(key, None)
+        if memory is not None:
+            self._wants.forget(memory.uid)
             self._metrics.forget(key)
-        for child in children_of(self._store.children(key)).values():
-            if is_settle(child) and not child.deleting:
-                try:
-                    await self._gateway.delete(child.stored.kind, key[0], child.stored.name, uid=child.stored.uid)
-                except KubeError as error:
-                    raise Again(str(error)) from None
+        left = [child for child in children_of(self._store.children(key)).values() if is_settle(child)]
+        for namespace, name in self._store.localnets():
+            if namespace != key[0]:
+                continue
+            users = self._users(namespace, name)
+            for user in sorted(users)[:1]:
+                self._wake((namespace, user))  # the localnet may play as another bot says from now on
+            if not users:
+                found = children_of(self._store.localnet(namespace, name)).values()
+                left += [child for child in found if child.stored.kind is not CLAIM]
+        for child in left:
+            if child.deleting:
+                continue
+            try:
+                await self._gateway.delete(child.stored.kind, key[0], child.stored.name, uid=child.stored.uid)
+            except KubeError as error:
+                raise Again(str(error)) from None
         return None

@@ -15,7 +15,14 @@ from tradingbot_operator.catalogue import Catalogue
 from tradingbot_operator.crd.v1alpha1 import TradingBot
 from tradingbot_operator.desired.bot import Bot, Context
 from tradingbot_operator.desired.children import children
-from tradingbot_operator.desired.localnet import Localnet, disagreements, localnet_name, localnet_objects, localnet_of
+from tradingbot_operator.desired.localnet import (
+    SHARED,
+    Localnet,
+    disagreements,
+    localnet_name,
+    localnet_objects,
+    localnet_of,
+)
 from tradingbot_operator.desired.names import Names
 from tradingbot_operator.desired.references import Reference, references
 from tradingbot_operator.desired.settle_job import settle_objects
@@ -23,6 +30,7 @@ from tradingbot_operator.desired.token_secret import needs_wallet, token_secret,
 from tradingbot_operator.drift import stamped
 from tradingbot_operator.engine_port import Live
 from tradingbot_operator.kube.gateway import Object
+from tradingbot_operator.kube.store import Stored
 from tradingbot_operator.manifest.verdict import problems_of
 from tradingbot_operator.steps import Invalid, Wanted
 from tradingbot_operator.wire.render import risk
@@ -80,6 +88,11 @@ class Wants:
         if known is None or known[0] != generation:
             known = self._verdicts[uid] = (generation, self._judge(body))
         return known[1]
+
+    def verdict_on(self, stored: Stored) -> Sound | Invalid:
+        """Return the verdict on a bot of the store; one that was judged before is not even read."""
+        known = self._verdicts.get(stored.uid)
+        return known[1] if known is not None and known[0] == stored.generation else self.verdict(stored.body)
 
     def wanted(self, sound: Sound, peers: Sequence[Sound]) -> Wanted:
         """
@@ -151,6 +164,19 @@ class Wants:
 
     def _wallet_secret(self, bot: Bot) -> Object:
         return wallet_secret(bot, context=self._context, keypair=json.dumps([*bytes(Keypair())]))
+
+
+def shape_of(peers: Sequence[Sound]) -> Localnet:
+    """Return how the localnet of some bots plays, whatever tokens they trade on it: a change of that concerns all of them."""
+    return replace(localnet_of([peer.bot for peer in peers]), tokens=())
+
+
+def localnet_in(body: Object) -> str | None:
+    """Return the localnet that a manifest asks for, be it sound or not: an engine of its may still run there."""
+    spec = body.get("spec") or {}
+    if (spec.get("cluster") or "localnet") != "localnet":
+        return None
+    return (spec.get("localnet") or {}).get("name") or SHARED
 
 
 def _selector(objects: Sequence[Object]) -> str:

@@ -30,6 +30,7 @@ class Stored:
         name: Its name.
         uid: Its uid.
         version: Its resourceVersion.
+        generation: Of its spec.
         foreign: Fields that somebody else than us put there.
         json: The rest of it.
     """
@@ -39,6 +40,7 @@ class Stored:
     name: str
     uid: str
     version: str
+    generation: int
     foreign: tuple[str, ...]
     json: bytes
 
@@ -58,6 +60,7 @@ class Stored:
             name=meta["name"],
             uid=meta["uid"],
             version=meta["resourceVersion"],
+            generation=int(meta.get("generation") or 0),
             foreign=() if kind is TRADING_BOT else foreign_fields(body),
             json=orjson.dumps(rest),
         )

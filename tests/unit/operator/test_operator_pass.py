@@ -1,7 +1,7 @@
 """One pass after another over one bot, with a test as the rest of the cluster."""
 
 import pytest
-from support.operator_stage import Stage
+from support.operator_stage import PAPER, Stage
 
 from tradingbot_operator.engine_port import EngineUnreachable
 from tradingbot_operator.kube.errors import Forbidden, NamespaceTerminating, QuotaExceeded, Throttled, Unavailable
@@ -323,3 +323,36 @@ async def test_an_owned_object_that_is_wanted_no_more_is_removed(stage):
     stage.kube.put({**service, "metadata": {**meta, "name": "bonk-old"}})
     await stage.turn()
     assert ("Service", "trading", "bonk-old") not in stage.kube.objects
+
+
+LOCAL = {"cluster": "localnet", "rpc": {}, "localnet": {"name": "lab"}}
+
+
+async def test_bots_share_a_localnet_that_goes_with_the_last_of_them(stage):
+    """Also if the last but one is wrong just now: its engine may still run there. The chain itself stays."""
+    stage.apply(**LOCAL)
+    other = PAPER.replace("bonk, namespace", "wif, namespace")
+    stage.apply(other, **LOCAL, risk={"capital": 10, "profile": "Wild"})
+    await stage.turn(2)
+    assert ("Deployment", "trading", "lab-localnet") in stage.kube.objects
+    stage.kube.remove("TradingBot", "trading", "bonk")
+    for place in [p for p in stage.kube.objects if p[0] == "Deployment" and p[2] == "bonk-engine"]:
+        stage.kube.remove(*place)
+    meta = {**stage.bot["metadata"], "annotations": {"tradingbot.dev/force-delete": "true"}}
+    stage.kube.put({**stage.bot, "metadata": meta})
+    await stage.turn(2)
+    assert ("Deployment", "trading", "lab-localnet") in stage.kube.objects
+    stage.kube.remove("TradingBot", "trading", "wif")
+    await stage.reconciler.run(("trading", "wif"))
+    assert ("Deployment", "trading", "lab-localnet") not in stage.kube.objects
+    assert ("PersistentVolumeClaim", "trading", "lab-localnet") in stage.kube.objects
+
+
+async def test_bots_of_a_localnet_are_woken_when_it_plays_otherwise(stage):
+    """What the oldest bot says reaches the settings of all."""
+    stage.apply(**LOCAL)
+    await stage.turn(2)
+    stage.woken.clear()
+    stage.apply(**LOCAL | {"localnet": {"name": "lab", "nodes": 2}})
+    await stage.turn()
+    assert ("trading", "bonk") in stage.woken
