@@ -61,7 +61,7 @@ def trials(target: str, *, version: str, sample: str) -> list[Trial]:
     return found
 
 
-def prove(store: Store | None, name: str, found: Sequence[Trial]) -> None:
+def prove(store: Store | None, name: str, found: Sequence[Trial], *, user: str = USER) -> None:
     """
     Run trials in an image.
 
@@ -69,6 +69,7 @@ def prove(store: Store | None, name: str, found: Sequence[Trial]) -> None:
         store: buildah's store that holds the image; None: Docker holds it.
         name: The image.
         found: What to run.
+        user: uid:gid to run as.
 
     Raises:
         ImageError: A command failed, or printed something else.
@@ -83,7 +84,7 @@ def prove(store: Store | None, name: str, found: Sequence[Trial]) -> None:
         root = store.run("mount", container)
         settings = json.loads(store.run("inspect", "--type=image", name))["OCIv1"]["config"]["Env"]
         for trial in found:
-            line = ["unshare", "--mount", "--net", "sh", "-ec", SANDBOX, "sh", root, USER, *settings, *trial.arguments]
+            line = ["unshare", "--mount", "--net", "sh", "-ec", SANDBOX, "sh", root, user, *settings, *trial.arguments]
             _check(name, trial, line)
     finally:
         store.run("rm", container)

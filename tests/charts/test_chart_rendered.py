@@ -245,6 +245,15 @@ def test_a_misspelt_value_is_refused_by_helm() -> None:
         render("tradingbot-operator", "--set=replicas=2")
 
 
+def test_alerts_see_the_namespace_of_the_bot() -> None:
+    """Prometheus would put the operator's own in its place, and rename the bot's."""
+    rendered = render("tradingbot-operator", *SWITCHES["everything"])
+    monitor = rendered["ServiceMonitor", "trading-system/tradingbot-operator"]
+    assert monitor["spec"]["endpoints"][0]["honorLabels"] is True
+    rules = yaml.safe_load((ROOT / "charts/tradingbot-operator/rules/operator.yaml").read_text())
+    assert the("PrometheusRule", rendered)["spec"] == rules
+
+
 def test_the_crd_stays_when_its_chart_goes() -> None:
     """Unless somebody says otherwise."""
     (crd,) = render("tradingbot-crds", "--set=annotations.team=a").values()
