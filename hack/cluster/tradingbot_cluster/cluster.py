@@ -18,6 +18,7 @@ import yaml
 
 from tradingbot_cluster.commands import run
 from tradingbot_cluster.engine import Engine, Starting, machine_engine, private_engine, start_private_engine
+from tradingbot_cluster.engine_store import engine_store
 from tradingbot_cluster.errors import ClusterError, Failed, NotRunning
 from tradingbot_cluster.keeper import take_away, try_lock
 from tradingbot_cluster.kind_config import kind_config
@@ -156,6 +157,7 @@ class Cluster:
             raise ClusterError("--engine machine: no container engine answers here (docker info)")
         kind = kind_program(self.places, say)
         image = node_image(self.places, say) if found is None else None
+        store = engine_store(self.places, image[0], say) if image else None
         lock = try_lock(self.places, self.name)
         if lock is None:
             raise ClusterError(
@@ -166,30 +168,30 @@ class Cluster:
             self.folder.mkdir(parents=True)
             if found is None:
                 assert image
-                self._up_private(kind, image, workers, lock, owner, say)
+                assert store
+                self._up_private(kind, image[1], store, workers, lock, owner, say)
             else:
                 self._up_on_machine(kind, found, workers, say)
 
     def _up_private(
-        self, kind: Path, image: tuple[Path, str], workers: int, lock: int, owner: int | None, say: Say
+        self, kind: Path, tag: str, store: Path, workers: int, lock: int, owner: int | None, say: Say
     ) -> None:
-        archive, tag = image
-        with self._private(lock, owner) as (starting, port):
+        with self._private(lock, owner, store) as (starting, port):
             say("private container engine: started")
-            starting.engine.docker("load", "--input", archive)
-            say("node image: loaded")
             self._create(kind, starting.engine, workers, port, tag, say)
             self._wait_for_pods(say)
             self._write(State(self.name, True, tag, workers, port, ready=True))
             starting.keep()
 
     @contextmanager
-    def _private(self, lock: int, owner: int | None) -> Iterator[tuple[Starting, int]]:
+    def _private(self, lock: int, owner: int | None, store: Path) -> Iterator[tuple[Starting, int]]:
         with socket.socket() as listening:
             listening.bind(("127.0.0.1", 0))
             listening.listen(128)
             try:
-                starting = start_private_engine(self.places, self.name, lock=lock, listening=listening, owner=owner)
+                starting = start_private_engine(
+                    self.places, self.name, lock=lock, listening=listening, owner=owner, store=store
+                )
             except ClusterError:
                 if self.folder.exists():
                     take_away(self.places, self.name)

@@ -14,6 +14,7 @@ from tradingbot_cluster.commands import last_lines, run
 from tradingbot_cluster.errors import Failed, Missing
 from tradingbot_cluster.keeper import KEEP, Keeping, socket_path, start_keeper
 from tradingbot_cluster.places import Places
+from tradingbot_cluster.processes import Process
 
 STARTS_WITHIN_S = 60.0
 LONGEST_SOCKET_PATH = 107
@@ -81,7 +82,7 @@ class Starting:
 
     engine: Engine
     lifeline: int
-    keeper: subprocess.Popen[bytes]
+    keeper: Process
 
     def keep(self) -> None:
         """Let the engine live on after this process."""
@@ -95,7 +96,7 @@ class Starting:
 
 
 def start_private_engine(
-    places: Places, name: str, *, lock: int, listening: socket.socket, owner: int | None
+    places: Places, name: str, *, lock: int, listening: socket.socket, owner: int | None, store: Path | None
 ) -> Starting:
     """
     Start an engine in namespaces of its own.
@@ -106,6 +107,7 @@ def start_private_engine(
         lock: File descriptor that holds the cluster's lock; the keeper inherits it.
         listening: Where the API server will be reached from outside.
         owner: Id of the process that it is to end with, None for none.
+        store: Images that it has from its start, None for none.
 
     Raises:
         Missing: This machine lacks a program.
@@ -118,7 +120,7 @@ def start_private_engine(
         raise Missing(f"{socket_path(folder)} is too long a path for a socket: set XDG_CACHE_HOME to a shorter one")
     reading, lifeline = os.pipe()
     port = listening.getsockname()[1]
-    keeping = Keeping(str(places.root), name, port, listening.fileno(), reading, owner)
+    keeping = Keeping(str(places.root), name, port, listening.fileno(), reading, owner, str(store) if store else None)
     keeper = start_keeper(keeping, lock)
     os.close(reading)
     starting = Starting(private_engine(folder), lifeline, keeper)
@@ -141,6 +143,6 @@ def _wait_until_it_answers(starting: Starting, folder: Path) -> None:
             starting.engine.docker("version", timeout_s=10)
             return
         except Failed:
-            if starting.keeper.poll() is not None or time.monotonic() > deadline:
+            if not starting.keeper.alive() or time.monotonic() > deadline:
                 raise Failed(f"the private container engine did not start\n{last_lines(said)}") from None
         time.sleep(0.1)

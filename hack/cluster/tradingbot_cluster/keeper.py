@@ -17,23 +17,24 @@ import fcntl
 import json
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tradingbot_cluster import cgroups, sysctls
 from tradingbot_cluster.built import locked
+from tradingbot_cluster.commands import run
 from tradingbot_cluster.errors import Failed
 from tradingbot_cluster.places import RECIPES, Places
 from tradingbot_cluster.processes import Process, die_with_parent
 from tradingbot_cluster.sandbox import VARIABLE, Sandbox
+from tradingbot_cluster.store_links import link_store
 
 KEEP = b"k"
 """What the starter writes when the cluster is ready: from then on its end changes nothing."""
+ENGINE_DATA = "engine"
 NAMESPACES = ("--mount", "--net", "--pid", "--ipc")
 
 
@@ -52,6 +53,8 @@ class Keeping:
     """File descriptor of the pipe from the starter."""
     owner: int | None
     """Process id; the cluster ends with it. None: it lives until `down`."""
+    store: str | None
+    """Folder of images that the engine has from its start; None: it starts empty."""
 
     @property
     def places(self) -> Places:
@@ -81,19 +84,36 @@ def socket_path(folder: Path) -> Path:
     return folder / "docker.sock"
 
 
-def start_keeper(keeping: Keeping, lock: int) -> subprocess.Popen[bytes]:
-    """Start the keeper in the background; it inherits the lock, and all its outputs are redirected, or a caller's pipe never closes."""
+def start_keeper(keeping: Keeping, lock: int) -> Process:
+    """
+    Start the keeper in the background and return it.
+
+    It inherits the lock, is nobody's child, and all its outputs are redirected, or a caller's pipe would never close.
+    """
     with (keeping.places.cluster(keeping.name) / "keeper.log").open("ab") as log:
-        return subprocess.Popen(
+        started = subprocess.run(
             [sys.executable, "-m", "tradingbot_cluster.keeper", json.dumps(asdict(keeping))],
             env={**os.environ, "PYTHONPATH": str(RECIPES), "PYTHONDONTWRITEBYTECODE": "1"},
             pass_fds=(keeping.listening, keeping.lifeline, lock),
             stdin=subprocess.DEVNULL,
-            stdout=log,
+            stdout=subprocess.PIPE,
             stderr=log,
             cwd="/",
             start_new_session=True,
+            check=True,
         )
+    return Process(**json.loads(started.stdout))
+
+
+def main() -> None:
+    """Leave the keeper behind, say which process it is, and end."""
+    if pid := os.fork():
+        process = Process.of(pid)
+        assert process
+        print(json.dumps(asdict(process)))
+        return
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    keep(Keeping(**json.loads(sys.argv[1])))
 
 
 def keep(keeping: Keeping) -> None:
@@ -107,6 +127,8 @@ def keep(keeping: Keeping) -> None:
     (folder / "keeper.json").write_text(json.dumps(asdict(me)))
     with locked(keeping.places.root / "sysctls.lock"):
         sysctls.note(keeping.places.root / "sysctls.json")
+    if keeping.store:
+        link_store(Path(keeping.store), folder / ENGINE_DATA)
     holder = _start_sandbox(keeping, folder)
     os.close(keeping.listening)
     reason = _wait_for_end(keeping, holder, wake)
@@ -117,13 +139,11 @@ def keep(keeping: Keeping) -> None:
 
 def _start_sandbox(keeping: Keeping, folder: Path) -> subprocess.Popen[bytes]:
     runtime = folder / "runc"
-    runtime.write_text(
-        f"#!{sys.executable} -SEB\nimport sys\nsys.path.insert(0, {str(RECIPES)!r})\n"
-        "from tradingbot_cluster.runtime import main\nmain(sys.argv[1:])\n"
-    )
+    # Isolated and without site packages, it starts in a tenth of the time.
+    runtime.write_text(f"#!{sys.executable} -ISB\n{(RECIPES / 'tradingbot_cluster' / 'runtime.py').read_text()}")
     runtime.chmod(0o755)
     sandbox = Sandbox(
-        data=str(folder / "engine"),
+        data=str(folder / ENGINE_DATA),
         docker_socket=str(socket_path(folder)),
         runtime=str(runtime),
         cgroup_parent=cgroups.parent(keeping.name),
@@ -213,15 +233,10 @@ def take_away(places: Places, name: str) -> None:
         gone = folder.with_name(f".{name}.gone")
         if folder.exists():
             # Renamed first: a cluster's folder is there whole or not at all.
-            shutil.rmtree(gone, ignore_errors=True)
+            run("rm", "-rf", "--one-file-system", gone)
             folder.rename(gone)
-    for _ in range(20):
-        shutil.rmtree(gone, ignore_errors=True)
-        if not gone.exists():
-            return
-        time.sleep(0.1)
-    raise Failed(f"{gone} can't be removed")
+    run("rm", "-rf", "--one-file-system", gone)  # far quicker than Python with the ten thousands of files of a node
 
 
 if __name__ == "__main__":
-    keep(Keeping(**json.loads(sys.argv[1])))
+    main()

@@ -9,14 +9,15 @@ import pytest
 import yaml
 
 from tradingbot_cluster import components, images, partition
-from tradingbot_cluster.capabilities import CAP_SYS_RESOURCE, bounding_set, without
+from tradingbot_cluster.capabilities import CAP_SYS_RESOURCE, bounding_set
 from tradingbot_cluster.errors import ClusterError, Missing
 from tradingbot_cluster.image_archive import Image, layer_of, write_archive
 from tradingbot_cluster.kind_config import kind_config
 from tradingbot_cluster.places import Places
 from tradingbot_cluster.programs import KUBERNETES, PROGRAMS
-from tradingbot_cluster.runtime import documents
+from tradingbot_cluster.runtime import documents, without
 from tradingbot_cluster.sandbox import Sandbox, engine_command
+from tradingbot_cluster.store_links import link_store
 
 
 def test_the_caches_folder_follows_the_specification_of_base_directories(tmp_path: Path) -> None:
@@ -70,6 +71,19 @@ def test_an_archive_holds_shared_layers_once_and_names_them_by_their_hash(tmp_pa
         assert ids == ["sha256:" + hashlib.sha256(contents[layer]).hexdigest() for layer in one["Layers"]]
 
 
+def test_a_store_is_linked_and_what_the_engine_rewrites_in_place_is_its_own(tmp_path: Path) -> None:
+    """Layers take no room and no time; an engine that writes its lists of images leaves the store as it was."""
+    for name in ("image/overlay2/repositories.json", "overlay2/layer/diff/usr/bin/tool"):
+        (tmp_path / "store" / name).parent.mkdir(parents=True)
+        (tmp_path / "store" / name).write_text("{}")
+    link_store(tmp_path / "store", tmp_path / "data")
+    (tmp_path / "data/image/overlay2/repositories.json").write_text("changed")
+    assert (tmp_path / "store/image/overlay2/repositories.json").read_text() == "{}"
+    assert (tmp_path / "data/overlay2/layer/diff/usr/bin/tool").samefile(
+        tmp_path / "store/overlay2/layer/diff/usr/bin/tool"
+    )
+
+
 def test_workers_and_the_port_are_added_to_what_all_clusters_share() -> None:
     """Without a port kind chooses one."""
     config = kind_config(workers=2, port=1234)
@@ -99,14 +113,12 @@ def test_the_version_of_kubernetes_is_the_one_that_its_module_demands() -> None:
 
 def test_a_capability_that_can_not_be_had_is_taken_out_of_every_list() -> None:
     """Docker writes five lists; nothing else of the document changes."""
-    document = {
-        "process": {
-            "capabilities": {"bounding": ["CAP_CHOWN", "CAP_SYS_RESOURCE"], "effective": ["CAP_SYS_RESOURCE"]},
-            "args": ["a"],
-        }
-    }
-    expected = {"process": {"capabilities": {"bounding": ["CAP_CHOWN"], "effective": []}, "args": ["a"]}}
-    assert without(document, "CAP_SYS_RESOURCE") == expected
+    lists = {"bounding": ["CAP_CHOWN", "CAP_SYS_RESOURCE", "CAP_KILL"], "effective": ["CAP_SYS_RESOURCE", "CAP_KILL"]}
+    lists["ambient"] = ["CAP_KILL", "CAP_SYS_RESOURCE"]
+    document = {"process": {"capabilities": lists, "args": ["a"]}}
+    after = json.loads(without(json.dumps(document, separators=(",", ":")).encode()))
+    left = {"bounding": ["CAP_CHOWN", "CAP_KILL"], "effective": ["CAP_KILL"], "ambient": ["CAP_KILL"]}
+    assert after == {"process": {"capabilities": left, "args": ["a"]}}
 
 
 def test_the_bounding_set_is_read_from_the_kernels_own_words() -> None:
@@ -124,9 +136,9 @@ def test_the_engine_gets_another_runtime_only_where_the_capability_is_missing() 
 
 def test_the_runtime_finds_its_documents_in_either_way_to_write_an_option() -> None:
     """`create` has a bundle, `exec` a process."""
-    assert list(documents(["create", "--bundle", "/b", "id"])) == [Path("/b/config.json")]
-    assert list(documents(["exec", "--process=/p.json", "-d", "id"])) == [Path("/p.json")]
-    assert list(documents(["delete", "id"])) == []
+    assert documents(["create", "--bundle", "/b", "id"]) == ["/b/config.json"]
+    assert documents(["exec", "--process=/p.json", "-d", "id"]) == ["/p.json"]
+    assert documents(["delete", "id"]) == []
 
 
 def test_a_partition_drops_what_the_node_sends_and_not_what_others_send_to_it() -> None:
