@@ -17,7 +17,8 @@ from tradingbot_cluster.programs import COREDNS, KIND, KUBEBOX, NEWEST_GO_DEMAND
 
 HAS, SUPPLIED, LACKS = "has", "supplied", "missing"
 GIB = 2**30
-MEMORY_BYTES = 2 * GIB
+MEMORY_BYTES = 4 * GIB
+
 DISK_TO_BUILD_BYTES = 8 * GIB
 DISK_TO_RUN_BYTES = 4 * GIB
 CGROUPS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "pids")

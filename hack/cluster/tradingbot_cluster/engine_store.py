@@ -2,7 +2,7 @@
 The private engine's store with the node image already in it.
 
 Loading the image takes seconds on an idle disk and a minute on a busy one, each time. So it is loaded once, and each new engine
-starts on a copy of the store made of hard links: layers are read, never written.
+borrows the layers, which are read, never written.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tradingbot_cluster.errors import Failed
 from tradingbot_cluster.keeper import ENGINE_DATA, take_away, try_lock
 from tradingbot_cluster.places import Places
 from tradingbot_cluster.programs import Say
-from tradingbot_cluster.store_links import link_store
+from tradingbot_cluster.store_links import lay_down
 
 
 def engine_store(places: Places, archive: Path, say: Say) -> Path:
@@ -46,7 +46,7 @@ def engine_store(places: Places, archive: Path, say: Say) -> Path:
                 )
             try:
                 starting.engine.docker("load", "--input", archive)
-                link_store(places.cluster(name) / ENGINE_DATA, folder)
+                lay_down(places.cluster(name) / ENGINE_DATA, folder)
             finally:
                 starting.give_up()
         finally:

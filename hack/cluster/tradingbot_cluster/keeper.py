@@ -30,7 +30,6 @@ from tradingbot_cluster.errors import Failed
 from tradingbot_cluster.places import RECIPES, Places
 from tradingbot_cluster.processes import Process, die_with_parent
 from tradingbot_cluster.sandbox import VARIABLE, Sandbox
-from tradingbot_cluster.store_links import link_store
 
 KEEP = b"k"
 """What the starter writes when the cluster is ready: from then on its end changes nothing."""
@@ -54,7 +53,7 @@ class Keeping:
     owner: int | None
     """Process id; the cluster ends with it. None: it lives until `down`."""
     store: str | None
-    """Folder of images that the engine has from its start; None: it starts empty."""
+    """Folder of images that the engine has from its start, its own data being in memory; None: it starts empty, on disk."""
 
     @property
     def places(self) -> Places:
@@ -127,8 +126,6 @@ def keep(keeping: Keeping) -> None:
     (folder / "keeper.json").write_text(json.dumps(asdict(me)))
     with locked(keeping.places.root / "sysctls.lock"):
         sysctls.note(keeping.places.root / "sysctls.json")
-    if keeping.store:
-        link_store(Path(keeping.store), folder / ENGINE_DATA)
     holder = _start_sandbox(keeping, folder)
     os.close(keeping.listening)
     reason = _wait_for_end(keeping, holder, wake)
@@ -144,6 +141,7 @@ def _start_sandbox(keeping: Keeping, folder: Path) -> subprocess.Popen[bytes]:
     runtime.chmod(0o755)
     sandbox = Sandbox(
         data=str(folder / ENGINE_DATA),
+        store=keeping.store,
         docker_socket=str(socket_path(folder)),
         runtime=str(runtime),
         cgroup_parent=cgroups.parent(keeping.name),

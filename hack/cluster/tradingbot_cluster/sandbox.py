@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tradingbot_cluster.capabilities import CAP_SYS_RESOURCE, bounding_set
 from tradingbot_cluster.relay import relay
+from tradingbot_cluster.store_links import lend
 
 VARIABLE = "SANDBOX"
 DOCKERD = "dockerd"
@@ -32,6 +33,8 @@ class Sandbox:
 
     data: str
     """Folder of the engine's images and containers."""
+    store: str | None
+    """Folder of images that are lent to it; its data is then in memory, and goes with the namespaces. None: its data is on disk."""
     docker_socket: str
     """Path of the engine's Unix socket: it is reached from every namespace that sees the path."""
     runtime: str
@@ -65,8 +68,8 @@ def engine_command(sandbox: Sandbox, capabilities: frozenset[int]) -> list[str]:
     return command
 
 
-def _arrange_mounts() -> None:
-    """Give this mount namespace a /run and a /sys of its own: the latter shows the network namespace it is mounted in."""
+def _arrange_mounts(data: Path, store: Path | None) -> None:
+    """Give this mount namespace a /run, a /sys (it shows the network namespace it is mounted in) and engine data of its own."""
     cgroups = "/run/cgroups"
 
     def mount(*words: str) -> None:
@@ -79,6 +82,11 @@ def _arrange_mounts() -> None:
     subprocess.run(["umount", "--lazy", "/sys"], check=True)
     mount("-t", "sysfs", "sysfs", "/sys")
     mount("--move", cgroups, "/sys/fs/cgroup")
+    if store:
+        # Not on disk: a node writes and removes ten thousands of files, which some file systems take minutes for.
+        data.mkdir(exist_ok=True)
+        mount("-t", "tmpfs", "-o", "mode=711", "tmpfs", str(data))
+        lend(store, data)
     mount("--make-rshared", "/")  # nodes' mounts travel between their containers
 
 
@@ -103,7 +111,7 @@ def _reap_until_ended(wanted: Sequence[int]) -> int:
 def main() -> None:
     """Do all that."""
     sandbox = Sandbox(**json.loads(os.environ.pop(VARIABLE)))
-    _arrange_mounts()
+    _arrange_mounts(Path(sandbox.data), Path(sandbox.store) if sandbox.store else None)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     path = os.environ.get("PATH", "") + ":/usr/sbin:/usr/bin:/sbin:/bin"
     Path(CONFIG).write_text("{}")

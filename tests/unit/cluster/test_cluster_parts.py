@@ -17,7 +17,7 @@ from tradingbot_cluster.places import Places
 from tradingbot_cluster.programs import KUBERNETES, PROGRAMS
 from tradingbot_cluster.runtime import documents, without
 from tradingbot_cluster.sandbox import Sandbox, engine_command
-from tradingbot_cluster.store_links import link_store
+from tradingbot_cluster.store_links import lay_down
 
 
 def test_the_caches_folder_follows_the_specification_of_base_directories(tmp_path: Path) -> None:
@@ -71,12 +71,12 @@ def test_an_archive_holds_shared_layers_once_and_names_them_by_their_hash(tmp_pa
         assert ids == ["sha256:" + hashlib.sha256(contents[layer]).hexdigest() for layer in one["Layers"]]
 
 
-def test_a_store_is_linked_and_what_the_engine_rewrites_in_place_is_its_own(tmp_path: Path) -> None:
+def test_laying_down_a_store_links_layers_and_copies_what_the_engine_rewrites(tmp_path: Path) -> None:
     """Layers take no room and no time; an engine that writes its lists of images leaves the store as it was."""
     for name in ("image/overlay2/repositories.json", "overlay2/layer/diff/usr/bin/tool"):
-        (tmp_path / "store" / name).parent.mkdir(parents=True)
-        (tmp_path / "store" / name).write_text("{}")
-    link_store(tmp_path / "store", tmp_path / "data")
+        (tmp_path / "data" / name).parent.mkdir(parents=True)
+        (tmp_path / "data" / name).write_text("{}")
+    lay_down(tmp_path / "data", tmp_path / "store")
     (tmp_path / "data/image/overlay2/repositories.json").write_text("changed")
     assert (tmp_path / "store/image/overlay2/repositories.json").read_text() == "{}"
     assert (tmp_path / "data/overlay2/layer/diff/usr/bin/tool").samefile(
@@ -129,7 +129,7 @@ def test_the_bounding_set_is_read_from_the_kernels_own_words() -> None:
 
 def test_the_engine_gets_another_runtime_only_where_the_capability_is_missing() -> None:
     """Elsewhere it is plain runc."""
-    sandbox = Sandbox("/d", "/s", "/runtime", "/g", 3, 4)
+    sandbox = Sandbox("/d", None, "/s", "/runtime", "/g", 3, 4)
     assert "--default-runtime=own" in engine_command(sandbox, frozenset())
     assert not [word for word in engine_command(sandbox, frozenset({CAP_SYS_RESOURCE})) if "runtime" in word]
 
