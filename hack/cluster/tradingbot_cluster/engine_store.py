@@ -32,7 +32,7 @@ def engine_store(places: Places, archive: Path, say: Say) -> Path:
 
     def make(folder: Path) -> None:
         say("loading the node image into a store (once)")
-        name = f"store-{os.getpid()}"
+        name = "node-image-store"  # one at a time: we hold the lock of what is built
         lock = try_lock(places, name)
         if lock is None:
             raise Failed(f"another process holds the lock of {name}")
