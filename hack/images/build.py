@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +74,8 @@ def build(targets: Sequence[str], *, tag: str, out: Path, store: Store, cache: P
     Raises:
         ImageError: A build failed, or an image holds what it must not.
     """
-    with tempfile.TemporaryDirectory(prefix="tradingbot-images-") as folder:
+    ours = nullcontext() if with_docker and "postgres" not in targets else store.to_ourselves()
+    with tempfile.TemporaryDirectory(prefix="tradingbot-images-") as folder, ours:
         secrets = host_pip.secrets(host_pip.of_this_machine(os.environ), Path(folder))
         return [_one(target, tag, out, store, cache, with_docker, secrets) for target in targets]
 

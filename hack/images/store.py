@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +51,30 @@ class Store:
             tail = "\n".join(line[:400] for line in (done.stdout + done.stderr).splitlines()[-30:])
             raise ImageError(f"buildah {command} failed with exit code {done.returncode}:\n{tail}")
         return done.stdout.strip()
+
+    @contextmanager
+    def to_ourselves(self) -> Iterator[None]:
+        """
+        Hold the store against a second build, and leave no container and no mount behind.
+
+        What a build that was killed left is removed first.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                self.run("rm", "--all")
+                yield
+            finally:
+                self.run("rm", "--all")
+                # buildah binds its layers' folder to itself, and leaves that to the next start of the machine.
+                while (
+                    subprocess.run(
+                        ["umount", self.folder / "root/overlay"], capture_output=True, check=False
+                    ).returncode
+                    == 0
+                ):
+                    pass
 
     def has(self, image: str) -> bool:
         """Say whether an image stands in the store."""
