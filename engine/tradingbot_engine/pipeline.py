@@ -31,6 +31,7 @@ from tradingbot_engine.domain.signals import Priority, Purpose, Signal
 from tradingbot_engine.errors import Fenced, LedgerUnavailable
 from tradingbot_engine.ledger.port import ClaimLimits, ClaimOutcome, Ledger, Ownership
 from tradingbot_engine.lifecycle import Lifecycle, Phase
+from tradingbot_engine.logs import timed
 from tradingbot_engine.tally import Tally
 from tradingbot_engine.trades import Trades
 from tradingbot_engine.upkeep import BarKeeper
@@ -156,7 +157,10 @@ class Pipeline:
             return self._refuse(signal, "Known", "this signal had its intent already")
 
         crashpoint.reached("claim:before")
-        claim = await self._ledger.claim(intent, ownership=ownership, limits=self._limits(intent))  # bot-wide limits
+        with timed(_log, "claim", intent=intent.id):
+            claim = await self._ledger.claim(
+                intent, ownership=ownership, limits=self._limits(intent)
+            )  # bot-wide limits
         crashpoint.reached("claim:after")
         if claim.outcome is ClaimOutcome.KNOWN:
             if claim.record is not None and claim.record.state in OPEN and claim.record.epoch == ownership.epoch:

@@ -13,6 +13,7 @@ from solders.instruction import AccountMeta, Instruction
 from solders.message import Message
 from solders.pubkey import Pubkey
 from solders.transaction import Transaction
+from structlog.testing import capture_logs
 from trade_rig import BONK, TradeRig, World, a_bot, a_world, an_exit, an_intent
 
 from tradingbot_engine.clock import SystemClock
@@ -59,7 +60,8 @@ async def test_an_entry_and_its_exit_are_filled_from_the_chain_and_their_money_a
         before = rig.cluster.bank.account(rig.wallet.pubkey())
         entry = an_intent("happy")
         bought = await rig.trade(entry)
-        assert rig.path_of(entry) == [S.SIGNED, S.SUBMITTED, S.CONFIRMED, S.DONE]
+        # Whoever is held up for 16 slots between two looks finds the block final at once.
+        assert rig.path_of(entry) in ([S.SIGNED, S.SUBMITTED, *seen, S.DONE] for seen in ([S.CONFIRMED], []))
         (position,) = await rig.ledger.positions()
         exit_ = an_exit("happy", entry.id, position.held)
         sold = await rig.trade(exit_)
@@ -81,6 +83,17 @@ async def test_an_entry_and_its_exit_are_filled_from_the_chain_and_their_money_a
         await exactly_once(rig, bought)
         await exactly_once(rig, sold)
         await balances_agree(rig)
+
+
+async def test_each_step_of_a_trade_says_how_long_it_took(world: World, tmp_path: Path) -> None:
+    """A slow trade is explained by its own log: quote, signature, journal, sending, each in milliseconds."""
+    async with a_bot(world, tmp_path) as rig:
+        with capture_logs() as lines:
+            assert (await rig.trade(an_intent("timed"))).state is S.DONE
+        timed = [line for line in lines if "took_ms" in line and line["event"] in ("quote", "sign", "journal", "send")]
+        assert [line["event"] for line in timed][:4] == ["quote", "sign", "journal", "send"]
+        assert all(line["took_ms"] > 0 and line["log_level"] == "debug" for line in timed)
+        assert [line["step"] for line in timed if line["event"] == "journal"][:1] == ["SIGN"]
 
 
 async def test_sixteen_trades_at_once_land_once_each(world: World, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from tradingbot_engine.domain.intents import Attempt, Fill, IntentRecord
 from tradingbot_engine.domain.units import Slot
 from tradingbot_engine.errors import LedgerBehindChain, LedgerCorrupt, LedgerUnavailable, PermanentError
 from tradingbot_engine.ledger.port import Holding, Ledger, Move, Ownership, Shortage
+from tradingbot_engine.logs import timed
 
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -99,7 +100,8 @@ class Journal:
         if event in _POINT_BEFORE:
             crashpoint.reached(_POINT_BEFORE[event])
         try:
-            moved = await self._persist(lambda: self._ledger.move(move, ownership=ownership))
+            with timed(_log, "journal", step=event.value):
+                moved = await self._persist(lambda: self._ledger.move(move, ownership=ownership))
         except PermanentError:
             await self.read_again(record)  # if it vanished, that says more than the refusal of the move
             raise

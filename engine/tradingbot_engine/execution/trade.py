@@ -37,6 +37,7 @@ from tradingbot_engine.execution.limits import check_quote
 from tradingbot_engine.execution.port import Executor, GuardTaken, QuoteUnavailable, Reading, SendRejected
 from tradingbot_engine.execution.sizing import GiveUp, size_exit
 from tradingbot_engine.ledger.port import Ledger, Ownership
+from tradingbot_engine.logs import timed
 from tradingbot_engine.settings import ExecutionSettings
 
 _log = structlog.get_logger(__name__)
@@ -157,9 +158,11 @@ class TradeDriver:
                 _log.warning("exit given up", intent=record.intent.id, reason=amount.reason)
                 return await self._journal.move(record, ownership, E.ABANDON, reason=amount.reason, short=amount.short)
             sized = replace(record, intent=replace(record.intent, amount_in=amount))
-            quote = await self._executor.quote(sized.intent)
+            with timed(_log, "quote"):
+                quote = await self._executor.quote(sized.intent)
             check_quote(sized.intent, quote, max_price_impact_bps=self._settings.max_price_impact_bps)
-            attempt = await self._executor.prepare(sized, quote, epoch=ownership.epoch, now_ms=self._clock.now_ms())
+            with timed(_log, "sign"):
+                attempt = await self._executor.prepare(sized, quote, epoch=ownership.epoch, now_ms=self._clock.now_ms())
             if (last := record.current) is not None and attempt.last_valid_block_height <= last.last_valid_block_height:
                 # A node that lags may even give the expired attempt's own blockhash, and so the very same signature.
                 raise TemporaryError("the blockhash is no younger than the expired attempt's: its node lags")
@@ -256,7 +259,8 @@ class TradeDriver:
         course.sends += 1
         crashpoint.reached("send:before")
         try:
-            await self._executor.send(attempt, first=first or course.rejected)
+            with timed(_log, "send", attempt=attempt.n):
+                await self._executor.send(attempt, first=first or course.rejected)
             course.rejected, course.rejection = False, ""
         except SendRejected as error:
             _log.info("a node rejects the transaction", intent=attempt.intent_id, error=str(error))
