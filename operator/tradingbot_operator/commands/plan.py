@@ -10,6 +10,7 @@ import click
 from tradingbot_operator import __version__
 from tradingbot_operator.catalogue import catalogue
 from tradingbot_operator.clock import SystemClock
+from tradingbot_operator.crd.v1alpha1 import TradingBotSpec
 from tradingbot_operator.desired.bot import Context
 from tradingbot_operator.errors import BadInput, Failed
 from tradingbot_operator.handlers.lookups import Lookups
@@ -132,5 +133,6 @@ def _as_if_applied(document: dict[str, Any], there: Object | None) -> Object:
     """Return the bot as it would stand in the cluster after the manifest was applied."""
     if there is None:
         return {**document, "metadata": {**document["metadata"], "uid": NEW_UID, "generation": 1, "finalizers": []}}
-    generation = int(there["metadata"]["generation"]) + (there.get("spec") != document["spec"])
+    specs = [TradingBotSpec.model_validate(body.get("spec")) for body in (there, document)]  # defaults filled in both
+    generation = int(there["metadata"]["generation"]) + (specs[0] != specs[1])
     return {**there, "spec": document["spec"], "metadata": {**there["metadata"], "generation": generation}}

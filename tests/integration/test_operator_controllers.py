@@ -1,0 +1,145 @@
+"""The operator beside Kubernetes' own controllers: roll-outs, garbage collection, namespaces that go, and `tradingbot plan`."""
+
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+import yaml
+from support.api_server import a_kube_api
+from support.kube_person import Person, eventually
+from support.operator_rig import CRD, SYSTEM, Bench, operator
+from support.operator_stage import PAPER
+
+pytestmark = pytest.mark.kubernetes
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def api():
+    with a_kube_api(controllers=True) as found:
+        found.kubectl("create", "namespace", SYSTEM)
+        found.kubectl("apply", "--server-side", "-f", CRD)
+        found.kubectl("wait", "--for=condition=Established", "crd/tradingbots.tradingbot.dev", "--timeout=60s")
+        yield found
+
+
+@pytest.fixture(scope="module")
+def running(api, tmp_path_factory):
+    with operator(api.kubeconfig, tmp_path_factory.mktemp("operator"), "--identity", "operator-0") as found:
+        yield found
+
+
+@pytest.fixture
+async def bench(api, tmp_path) -> AsyncIterator[Bench]:
+    async with Person(api.kubeconfig) as person, Person(api.kubeconfig, manager="kubelet") as kubelet:
+        found = Bench(person, kubelet, await person.namespace(f"g{next(NUMBERS)}"), tmp_path)
+        yield found
+        found.close()
+
+
+async def pods(bench: Bench) -> list[str]:
+    return [pod["metadata"]["name"] for pod in await bench.person.list("Pod", bench.namespace)]
+
+
+async def test_the_deployments_own_pod_is_seen_through_its_states(bench, running):
+    """Pending, no image, running: each is a condition, and the last one clears it."""
+    await running.ready()
+    await bench.apply()
+    (pod,) = await eventually(lambda: pods(bench))
+    await bench.condition("Progressing", "RollingOut")
+    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+    broken = {"name": "engine", "restartCount": 0, "ready": False, "image": "x", "imageID": "", "state": waiting}
+    await bench.pod_status(
+        pod, phase="Pending", containerStatuses=[broken], conditions=[{"type": "Ready", "status": "False"}]
+    )
+    found = await bench.condition("Degraded", "ImagePullFailed")
+    assert "no such image" in found["message"]
+    await bench.pod_status(pod, podIP=None, podIPs=None)  # no engine of this test listens
+    await bench.condition("Degraded", "AsExpected")
+    await bench.condition("Ready", "AllReady")
+
+
+async def test_a_bot_whose_image_was_never_pulled_can_be_deleted(bench, running):
+    """Nothing ever ran, so nothing is open: no Job, and nobody has to force anything."""
+    await bench.apply()
+    await eventually(lambda: pods(bench))
+    await bench.observed()
+    await bench.person.delete("TradingBot", bench.namespace, "bonk")
+
+    async def bot_gone():
+        return not await bench.bot()
+
+    await eventually(bot_gone)
+    assert not await bench.person.list("Job", bench.namespace)
+
+
+async def test_a_foreground_deletion_takes_the_children_and_the_bot_is_settled_all_the_same(bench, running):
+    """Argo CD's way: the pods are gone before anybody could ask them, so a Job looks into the ledger."""
+    await bench.apply()
+    (pod,) = await eventually(lambda: pods(bench))
+    await bench.pod_status(pod)  # it ran, and nobody heard of what it did
+    await bench.condition("Ready", "AllReady")
+    await bench.person.delete("TradingBot", bench.namespace, "bonk", how="Foreground")
+
+    async def job():
+        return await bench.person.get("Job", bench.namespace, "bonk-settle")
+
+    await eventually(job)
+    bot = await bench.bot()
+    assert set(bot["metadata"]["finalizers"]) >= {"tradingbot.dev/drain"}
+    await bench.condition("Drained", "Settling")
+    settled = f"{bench.namespace}/bonk"
+    names = {name for _, name in await bench.versions()}
+    assert {"bonk-settle", "bonk-ledger"} <= names, settled
+    settling = next(name for name in await eventually(lambda: pods(bench)) if name.startswith("bonk-settle"))
+    done = {"name": "engine", "restartCount": 0, "ready": False, "image": "x", "imageID": "x"}
+    ended = {"terminated": {"exitCode": 0, "reason": "Completed", "containerID": "x"}}
+    await bench.pod_status(settling, phase="Succeeded", containerStatuses=[{**done, "state": ended}])
+
+    async def gone():
+        return not await bench.bot() and not [k for k in await bench.versions() if k[1] == "bonk-settle"]
+
+    await eventually(gone)
+    assert await bench.person.get("PersistentVolumeClaim", bench.namespace, "bonk-ledger")
+
+
+def plan(api, file, *more: str) -> str:
+    command = [
+        sys.executable,
+        "-m",
+        "tradingbot_operator",
+        "plan",
+        "-f",
+        str(file),
+        "--kubeconfig",
+        str(api.kubeconfig),
+        *more,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+async def test_a_plan_is_printed_and_nothing_is_changed(bench, running, api, tmp_path):
+    """For a bot that does not exist yet, one that is as wanted, and one with a change."""
+    body = yaml.safe_load(PAPER)
+    body["metadata"]["namespace"] = bench.namespace
+    file = tmp_path / "bot.yaml"
+    file.write_text(yaml.safe_dump(body))
+    fresh_plan = plan(api, file)
+    assert "hold      finalizer tradingbot.dev/drain: before the first pod exists" in fresh_plan
+    assert "apply     Deployment bonk-engine: it does not exist" in fresh_plan
+    assert not await bench.bot()
+    await bench.apply()
+    await bench.observed()
+    before = await bench.quiet()
+    image = ("--engine-image", "tradingbot-engine:test")
+    assert "nothing to do" in plan(api, file, *image)
+    body["spec"]["logging"] = {"level": "debug"}
+    file.write_text(yaml.safe_dump(body))
+    steps = json.loads(plan(api, file, *image, "--output", "json"))[0]["steps"]
+    assert [step["text"].split(":")[0] for step in steps] == ["ConfigMap bonk-settings", "Deployment bonk-engine"]
+    assert await bench.versions() == before
