@@ -391,6 +391,30 @@ def test_a_cluster_ends_with_its_owner() -> None:
     assert footprint() == before
 
 
+@pytest.mark.usefixtures("private_machine")
+def test_a_machine_with_an_engine_and_without_a_registry_is_supplied_the_node_image_alone() -> None:
+    """Its own engine is played by another cluster's private one, within whose network the commands run."""
+    host = Cluster("test-host", HERE)
+    host.up(workers=0, engine="auto", owner=os.getpid(), say=say)
+    try:
+        sandbox = children(children(keeper_of(host).pid)[0])[0]
+        environment = {**os.environ, **host.engine().environment}
+
+        def inside(*words: str) -> subprocess.CompletedProcess[str]:
+            command = ["nsenter", f"--target={sandbox}", "--net", sys.executable, "hack/cluster", *words]
+            return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+        up = inside("up", "--name", "test-guest")
+        assert up.returncode == 0, up.stderr
+        assert "kind's node image can't be had here: ours is built from its parts" in up.stderr
+        assert "private" not in up.stderr
+        assert "test-guest: 1 node(s) in this machine's engine" in inside("status").stdout
+        assert inside("down", "--name", "test-guest").returncode == 0
+        assert host.engine().docker("ps", "--all", "--format={{.Names}}").split() == ["test-host-control-plane"]
+    finally:
+        host.down(say)
+
+
 def test_places_of_tests_are_those_of_the_machine() -> None:
     """What was built for `make cluster-up` is used, not built again."""
     assert Places.of(os.environ) == HERE

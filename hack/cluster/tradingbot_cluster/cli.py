@@ -14,7 +14,7 @@ import click
 from tradingbot_cluster import components, doctor, images, logs, partition
 from tradingbot_cluster.cluster import ENGINES, Cluster
 from tradingbot_cluster.commands import run
-from tradingbot_cluster.errors import ClusterError, Missing, NotRunning
+from tradingbot_cluster.errors import ClusterError, Failed, Missing, NotRunning
 from tradingbot_cluster.node_image import node_image
 from tradingbot_cluster.places import places
 from tradingbot_cluster.programs import HELM, KIND, KUBECONFORM, PROGRAMS
@@ -129,7 +129,10 @@ def status() -> None:
             continue
         found += 1
         click.echo(f"{name}: {state.workers + 1} node(s) in {state.engine_words}, {cluster.kubeconfig}")
-        click.echo(cluster.kubectl("get", "nodes", "--output=wide", "--request-timeout=5s"), nl=False)
+        try:
+            click.echo(cluster.kubectl("get", "nodes", "--output=wide", "--request-timeout=5s"), nl=False)
+        except Failed as error:
+            click.echo(f"  its API server does not answer: {str(error).splitlines()[-1].strip()}")
     if not found:
         raise NotRunning("no cluster runs")
 
