@@ -250,11 +250,14 @@ def test_an_api_server_that_was_stopped_stays_away_until_started_and_pods_go_on(
 
 def test_an_etcd_that_hangs_answers_again_when_it_goes_on(pods: Cluster) -> None:
     """A hang is not an end: the process is the same."""
+    which = ("exec", CONTROL_PLANE, "pgrep", "--full", "^etcd ")
+    before = pods.engine().docker(*which)
     components.stop(pods, "etcd", node=None, hang=True)
     with pytest.raises(Failed):
         pods.kubectl("get", "pods", "--request-timeout=3s", timeout_s=30)
     components.start(pods, "etcd", node=None)
     assert "client" in pods.kubectl("get", "pods")
+    assert pods.engine().docker(*which) == before
 
 
 def test_logs_of_nodes_services_and_pods_are_collected(pods: Cluster, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ SERVICES = ("kubelet", "containerd", "pod-network")
 """Run by the node's systemd."""
 COMPONENTS = (*PODS, *SERVICES)
 BACK_WITHIN_S = 120.0
+ANSWERS_IN_A_ROW = 3
 
 
 def _signal(name: str, signal: str) -> list[str]:
@@ -76,7 +77,7 @@ def stop(cluster: Cluster, name: str, *, node: str | None, hang: bool) -> None:
 
 def start(cluster: Cluster, name: str, *, node: str | None) -> None:
     """
-    Start a stopped component, and wait until the API server answers that all is well.
+    Start a stopped component, and wait until the API server answers from its store, several times in a row.
 
     Raises:
         Failed: It does not, for long.
@@ -85,11 +86,13 @@ def start(cluster: Cluster, name: str, *, node: str | None) -> None:
     for command in start_commands(name):
         cluster.engine().docker("exec", on, *command)
     deadline = time.monotonic() + BACK_WITHIN_S
-    while name in ("etcd", "kube-apiserver"):
+    answered = 0
+    while name in ("etcd", "kube-apiserver") and answered < ANSWERS_IN_A_ROW:
         try:
-            cluster.kubectl("get", "--raw", "/readyz", timeout_s=10)
-            return
+            cluster.kubectl("get", "namespaces", "--output=name", "--request-timeout=5s", timeout_s=15)
+            answered += 1
         except Failed:
+            answered = 0  # what piled up meanwhile can keep it from answering once more
             if time.monotonic() > deadline:
                 raise
-            time.sleep(0.2)
+        time.sleep(0.5)
