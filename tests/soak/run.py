@@ -204,7 +204,7 @@ async def drain(engine: Process, outcome: Outcome) -> None:
 
 @contextmanager
 def kept(directory: Path | None) -> Iterator[Path]:
-    """Yield where everything is written: a given directory, or one that goes away."""
+    """Yield where everything is written: a given directory, or one that goes away unless the soak breaks off."""
     if directory is not None:
         directory.mkdir(parents=True, exist_ok=True)
         yield directory
@@ -212,8 +212,17 @@ def kept(directory: Path | None) -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(prefix="soak-"))
     try:
         yield made
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+    except BaseException:
+        print(f"everything is kept in {made}; the engine's last warnings:", file=sys.stderr)
+        print("\n".join(warnings_of(made / "engine.log")), file=sys.stderr)
+        raise
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def warnings_of(log: Path, limit: int = 40) -> list[str]:
+    """Return the last lines of an engine's log that are worse than information."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return [line for line in lines if '"level":"info"' not in line and '"level":"debug"' not in line][-limit:]
 
 
 def warm_up_of(seconds: float) -> float:

@@ -189,17 +189,21 @@ class SqliteLedger(ProgramLedger):
 
         Failing operations are rare: savepoints, a third of the cost of a small operation, are used only when one has failed.
         """
+        assert self._keeper is not None
         try:
             self._check_file()
-            connection.execute("BEGIN IMMEDIATE")
-            if not _run_all(connection, jobs):
-                connection.execute("ROLLBACK")
+            with self._keeper.apart():
                 connection.execute("BEGIN IMMEDIATE")
-                for job in jobs:
-                    self._run(connection, job)
-            if self._log_begins is not None:  # with the first of the log's transactions, not before: see `sqlite_log`
-                connection.execute(f"PRAGMA user_version = {min(self._log_begins, MAX_VERSION)}")
-            connection.execute("COMMIT")
+                if not _run_all(connection, jobs):
+                    connection.execute("ROLLBACK")
+                    connection.execute("BEGIN IMMEDIATE")
+                    for job in jobs:
+                        self._run(connection, job)
+                if (
+                    self._log_begins is not None
+                ):  # with the first of the log's transactions, not before: see `sqlite_log`
+                    connection.execute(f"PRAGMA user_version = {min(self._log_begins, MAX_VERSION)}")
+                connection.execute("COMMIT")
             self._log_begins = None
             self._check_file()  # a commit that went into a file that is no longer the ledger was none
         except BaseException as error:

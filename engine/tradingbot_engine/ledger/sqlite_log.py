@@ -2,7 +2,10 @@
 The write-ahead log of an SQLite ledger: carried over into the file beside the writer, and the proof that file and log belong together.
 
 SQLite would carry the log over inside of every so many commits, which then take ten times as long. Here a thread of its own does it
-while the writer goes on; only when that never catches up does the writer finish the rest, which is short by then.
+between two commits, while nobody waits for the writer if it can be; a log that grows all the same is finished by the writer.
+
+Never during a commit: up to 3.51.2 SQLite may take what a commit writes to the begin of a log that was just carried over for carried over as
+well, if a second carrying runs at that instant (sqlite.org/wal.html, "The WAL-Reset Bug"): the database is malformed then.
 
 What the file itself holds, its log left out, never goes back: the number of the newest journal entry in it (its *seq*) is the
 measure. `user_version`, which is part of the data, tells what the file held at least when its log began. So an older copy that was
@@ -15,6 +18,7 @@ import contextlib
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -60,6 +64,12 @@ class LogKeeper:
         self._due.set()
         self._thread.join()
         self._connection.close()
+
+    @contextlib.contextmanager
+    def apart(self) -> Iterator[None]:
+        """Hold the carrying off for the time of a transaction."""
+        with self._busy:
+            yield
 
     def file_changed(self) -> None:
         """
