@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import shutil
 import signal
 import sys
@@ -222,7 +223,7 @@ def kept(directory: Path | None) -> Iterator[Path]:
 def warnings_of(log: Path, limit: int = 40) -> list[str]:
     """Return the last lines of an engine's log that are worse than information."""
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    return [line for line in lines if '"level":"info"' not in line and '"level":"debug"' not in line][-limit:]
+    return [line for line in lines if not re.search(r'"level": ?"(info|debug)"', line)][-limit:]
 
 
 def warm_up_of(seconds: float) -> float:
