@@ -78,6 +78,7 @@ async def test_a_postgresql_that_stands_still_during_a_drain_costs_no_more_than_
         assert took_s < FORCE_S + SLACK_S
         (told,) = [line["open_intents"] for line in bot.log() if line.get("event") == "drained"]
         left = bot.rows(f"SELECT count(*) FROM intents WHERE state IN {PENDING}")[0][0]
-        assert told == left > 0
+        # A session that woke up still carries out what had reached it: the engine counted as open what it was not told the end of.
+        assert told >= left > 0
         proof = await bot.prove()
         assert proof["filled"] > 0

@@ -19,6 +19,7 @@ import pytest
 from support.ledgers import NOW_MS, a_bot, a_risk, an_entry, claimed, limits, own
 
 from tradingbot_engine.clock import ManualClock
+from tradingbot_engine.domain.intents import OrderIntent
 from tradingbot_engine.errors import LedgerCorrupt, LedgerNotDurable, LedgerUnavailable
 from tradingbot_engine.ledger import sqlite_files, sqlite_log
 from tradingbot_engine.ledger.invariants import violations
@@ -460,7 +461,7 @@ async def flooded(path: Path) -> tuple[SqliteLedger, int, int]:
     me = await own(ledger)
     largest, versions = 0, set()
     for n in range(90):
-        orders = [an_entry(f"{n} {k}", mint=f"{n} {k}", reserve_quote=0, reserve_lamports=0) for k in range(16)]
+        orders = [free(f"{n} {k}") for k in range(16)]
         wide = limits(max_open_intents=10**6)
         results = await asyncio.gather(*(ledger.claim(o, ownership=me, limits=wide) for o in orders))
         assert {r.outcome for r in results} == {ClaimOutcome.CLAIMED}
@@ -496,3 +497,73 @@ async def test_the_log_stays_bounded_while_it_is_written_without_a_pause(
     assert await again.intent_counts() == expected
     assert await violations(again) == []
     await again.close()
+
+
+def free(name: str) -> OrderIntent:
+    """Return an entry that reserves nothing, so that no limit is ever reached."""
+    return an_entry(name, mint=name, reserve_quote=0, reserve_lamports=0)
+
+
+async def carried(ledger: SqliteLedger) -> None:
+    """Let the log be carried over now."""
+    keeper = ledger._keeper
+    assert keeper is not None
+    keeper._due.set()
+    while keeper._due.is_set():
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.005)  # between taking the order and taking the lock
+    while keeper._busy.locked():
+        await asyncio.sleep(0.001)
+
+
+async def test_a_reader_of_an_older_state_is_no_reason_to_call_the_file_overwritten(tmp_path: Path) -> None:
+    """
+    Pages that were written again since the reader began are not carried over, and the file may lack its last ones.
+
+    The ledger would stop trading for it, and set a log aside without which the file is malformed indeed.
+    """
+    path = tmp_path / "ledger.db"
+    ledger = await opened(path)
+    me = await own(ledger)
+    wide = limits(max_open_intents=10**6)
+    short = 0
+    for n in range(60):
+        assert (await ledger.claim(free(f"a{n}"), ownership=me, limits=wide)).record
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM intents").fetchone()
+            for name in (f"b{n}", f"c{n}"):
+                assert (await ledger.claim(free(name), ownership=me, limits=wide)).record
+            await carried(ledger)
+            with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as file:
+                try:
+                    file.execute("SELECT 1 FROM intents").fetchone()
+                except sqlite3.DatabaseError:
+                    short += 1
+    assert short, "the file never lacked a page: this proves nothing"
+    assert sum((await ledger.intent_counts()).values()) == 180
+    await ledger.close()
+
+
+async def test_a_log_that_is_carried_over_whole_is_left_alone_until_something_is_written(tmp_path: Path) -> None:
+    """SQLite up to 3.51.2 may lose the commit that starts such a log anew while it is carried over once more."""
+    ledger = await opened(tmp_path / "ledger.db")
+    me = await own(ledger)
+    assert ledger._keeper is not None
+    told: list[str] = []
+    ledger._keeper._connection.set_trace_callback(told.append)
+
+    def times() -> int:
+        return sum("wal_checkpoint" in sql for sql in told)
+
+    for _ in range(3):
+        await carried(ledger)
+        assert times() == 1
+    refused = await ledger.claim(an_entry("y", mint="y"), ownership=me, limits=limits(max_open_intents=0))
+    assert refused.outcome is ClaimOutcome.REFUSED
+    await carried(ledger)
+    assert times() == 1, "that wrote nothing"
+    assert (await ledger.claim(an_entry("z", mint="z"), ownership=me, limits=limits())).record
+    await carried(ledger)
+    assert times() == 2
+    await ledger.close()

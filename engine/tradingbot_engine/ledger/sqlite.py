@@ -81,7 +81,7 @@ class SqliteLedger(ProgramLedger):
         try:
             self._connection = await asyncio.to_thread(self._open)
             self._reading = await asyncio.to_thread(connect, self._path, read_only=True)
-            self._keeper = await asyncio.to_thread(LogKeeper, self._path)
+            self._keeper = await asyncio.to_thread(LogKeeper, self._path, whole=self._log_begins is not None)
             self._check_file()  # all connections lead to the file that was identified before them
         except BaseException as error:
             await self.close()
@@ -192,18 +192,18 @@ class SqliteLedger(ProgramLedger):
         assert self._keeper is not None
         try:
             self._check_file()
-            with self._keeper.apart():
+            restarts, changes = self._keeper.whole, connection.total_changes
+            connection.execute("BEGIN IMMEDIATE")
+            if not _run_all(connection, jobs):
+                connection.execute("ROLLBACK")
                 connection.execute("BEGIN IMMEDIATE")
-                if not _run_all(connection, jobs):
-                    connection.execute("ROLLBACK")
-                    connection.execute("BEGIN IMMEDIATE")
-                    for job in jobs:
-                        self._run(connection, job)
-                if (
-                    self._log_begins is not None
-                ):  # with the first of the log's transactions, not before: see `sqlite_log`
-                    connection.execute(f"PRAGMA user_version = {min(self._log_begins, MAX_VERSION)}")
-                connection.execute("COMMIT")
+                for job in jobs:
+                    self._run(connection, job)
+            if self._log_begins is not None:  # with the first of the log's transactions, not before: see `sqlite_log`
+                connection.execute(f"PRAGMA user_version = {min(self._log_begins, MAX_VERSION)}")
+            connection.execute("COMMIT")
+            if restarts and connection.total_changes > changes:
+                self._keeper.whole = False
             self._log_begins = None
             self._check_file()  # a commit that went into a file that is no longer the ledger was none
         except BaseException as error:

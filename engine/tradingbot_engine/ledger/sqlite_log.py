@@ -2,10 +2,11 @@
 The write-ahead log of an SQLite ledger: carried over into the file beside the writer, and the proof that file and log belong together.
 
 SQLite would carry the log over inside of every so many commits, which then take ten times as long. Here a thread of its own does it
-between two commits, while nobody waits for the writer if it can be; a log that grows all the same is finished by the writer.
+while the writer goes on; only when that never catches up does the writer finish the rest, which is short by then.
 
-Never during a commit: up to 3.51.2 SQLite may take what a commit writes to the begin of a log that was just carried over for carried over as
-well, if a second carrying runs at that instant (sqlite.org/wal.html, "The WAL-Reset Bug"): the database is malformed then.
+A log that is carried over to its end is left alone until a transaction that began afterwards has written to it. Up to 3.51.2 SQLite can
+lose commits if a log that is whole is carried over once more at the instant at which a commit starts it anew (sqlite.org/wal.html,
+"The WAL-Reset Bug").
 
 What the file itself holds, its log left out, never goes back: the number of the newest journal entry in it (its *seq*) is the
 measure. `user_version`, which is part of the data, tells what the file held at least when its log began. So an older copy that was
@@ -18,7 +19,6 @@ import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -41,10 +41,16 @@ class LogKeeper:
 
     Args:
         path: A ledger of the newest revision, open for writing elsewhere in this process.
+        whole: Whether its log was carried over to its end when it was opened.
+
+    Attributes:
+        whole: The log is carried over to its end: the next commit may start it anew. Taken back by the writer, after a commit that
+            changed something and began when this stood.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, whole: bool = False) -> None:
         self._path = path
+        self.whole = whole
         self._connection = connect(path)
         self._connection.execute("PRAGMA wal_autocheckpoint = 0")
         self._connection.execute("PRAGMA synchronous = FULL")
@@ -64,12 +70,6 @@ class LogKeeper:
         self._due.set()
         self._thread.join()
         self._connection.close()
-
-    @contextlib.contextmanager
-    def apart(self) -> Iterator[None]:
-        """Hold the carrying off for the time of a transaction."""
-        with self._busy:
-            yield
 
     def file_changed(self) -> None:
         """
@@ -96,9 +96,10 @@ class LogKeeper:
             with self._busy:
                 self._look()
                 _, pages, carried = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                self.whole = 0 <= pages == carried
                 self._note()
                 # All of it, with nobody writing meanwhile: then it is on the disk as well.
-                return self._held_seq if 0 <= pages == carried else None
+                return self._held_seq if self.whole else None
         if self._waiting >= CARRY_AFTER:
             self._waiting = 0
             self._due.set()
@@ -110,10 +111,13 @@ class LogKeeper:
             self._due.clear()
             if self._stopping:
                 return
+            if self.whole:
+                continue
             # A disk that is full or broken is met by the writer as well, who has somebody to tell; the log keeps everything.
             with contextlib.suppress(sqlite3.Error, LedgerCorrupt, OSError), self._busy:
                 self._look()
-                _, pages, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                _, pages, carried = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                self.whole = 0 <= pages == carried
                 self._note()
                 self._too_long = pages > MAX_LOG_PAGES
 
@@ -175,7 +179,15 @@ def seq_of_file(path: Path, *, looks: int = _LOOKS) -> int | None:
 
 
 def _immutable(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
+    """
+    Open the file without its log.
+
+    While a reader holds an older state, carrying leaves out pages that were written again since: the file may lack its last pages,
+    and would be called malformed for it. `writable_schema` lets what is there be read all the same.
+    """
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
+    connection.execute("PRAGMA writable_schema = ON")
+    return connection
 
 
 def _seq(connection: sqlite3.Connection) -> int:
