@@ -2,9 +2,8 @@
 
 import asyncio
 import logging
-import signal
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import aiohttp
@@ -18,6 +17,7 @@ from tradingbot_operator.engine_port import EnginePort
 from tradingbot_operator.engines import Engines
 from tradingbot_operator.errors import Failed
 from tradingbot_operator.handlers.events import Events
+from tradingbot_operator.handlers.kopf_tasks import run_kopf, take_signals
 from tradingbot_operator.handlers.lookups import Lookups
 from tradingbot_operator.handlers.reconcile import Reconciler
 from tradingbot_operator.handlers.resync import Resync
@@ -54,25 +54,40 @@ class Operator:
 
     async def run(self) -> None:
         """Serve until told to stop; raise Failed if the watches cannot be kept."""
-        settings, clock, metrics = self._settings, self._clock, self._metrics
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self.stop)
-        access = await configuration(kubeconfig=settings.kubeconfig, context=settings.context)
-        client = KubeClient(access, observe=metrics.request)
-        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), trust_env=False)
-        port = EnginePort(session=session, timeout_s=settings.engine_timeout_s)
-        leadership = Leadership(
-            gateway=client,
-            namespace=settings.operator_namespace,
-            identity=settings.identity,
-            monotonic_s=clock.monotonic_s,
-            now=clock.now,
+        take_signals(self.stop)
+        serving = asyncio.create_task(self._serve(), name="serving")
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if serving.done() and not self._stop.is_set():
+            await _end([stopping])
+            serving.result()
+            return
+        began_s = self._clock.monotonic_s()
+        await _end([serving, stopping])
+        _log.info(
+            "ended in %.1f s: bots go on, and the next operator begins with what it then finds",
+            self._clock.monotonic_s() - began_s,
         )
-        gateway = LeaderOnly(client, leads=lambda: leadership.leads)
-        store = Store()
-        probes: Probes | None = None
-        tasks: list[asyncio.Task[None]] = []
-        try:
+
+    async def _serve(self) -> None:
+        """Serve until cancelled; what was begun first is ended last."""
+        settings, clock, metrics = self._settings, self._clock, self._metrics
+        async with AsyncExitStack() as at_the_end:
+            access = await configuration(kubeconfig=settings.kubeconfig, context=settings.context)
+            client = KubeClient(access, observe=metrics.request)
+            at_the_end.push_async_callback(client.close)
+            session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), trust_env=False)
+            at_the_end.push_async_callback(session.close)
+            port = EnginePort(session=session, timeout_s=settings.engine_timeout_s)
+            leadership = Leadership(
+                gateway=client,
+                namespace=settings.operator_namespace,
+                identity=settings.identity,
+                monotonic_s=clock.monotonic_s,
+                now=clock.now,
+            )
+            gateway = LeaderOnly(client, leads=lambda: leadership.leads)
+            store = Store()
             lookups = Lookups(gateway=gateway, clock=clock)
             work = Work(lambda key: reconciler.run(key))
             engines = Engines(port=port, every_s=settings.engine_every_s, wake=work.wake, monotonic_s=clock.monotonic_s)
@@ -95,10 +110,9 @@ class Operator:
             probes = Probes(
                 metrics=metrics, stale_s=lambda: resync.stale_s, ready=self._watching.is_set, refresh=refresh
             )
+            at_the_end.push_async_callback(probes.stop)
             await probes.start(settings.host, settings.port, settings.port_file)
             context = await self._until_it_works(client)
-            if context is None:
-                return
             reconciler = Reconciler(
                 gateway=gateway,
                 store=store,
@@ -114,34 +128,24 @@ class Operator:
                 wake=work.wake,
                 numbers_every_s=settings.numbers_every_s,
             )
+            at_the_end.push_async_callback(leadership.release)
+            at_the_end.push_async_callback(engines.stop)
             tasks = [
                 asyncio.create_task(self._lead(leadership, store, work, watches, resync), name="leadership"),
                 asyncio.create_task(resync.run(), name="resync"),
                 asyncio.create_task(self._watch(watches, access), name="watches"),
             ]
-            stopping = asyncio.create_task(self._stop.wait(), name="stop")
-            await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            await _end([stopping])
-            ended = next((task for task in tasks if task.done()), None)
-            if ended is not None and not self._stop.is_set():
-                error = ended.exception()
-                raise Failed(f"{ended.get_name()} ended: {error or 'nobody told it to'}") from error
-        finally:
-            self._stop.set()
-            await _end(tasks)
-            with suppress(UnboundLocalError):
-                await work.stop()
-                await engines.stop()
-            await leadership.release()
-            if probes is not None:
-                await probes.stop()
-            await session.close()
-            await client.close()
+            at_the_end.push_async_callback(_end, tasks)
+            at_the_end.push_async_callback(work.stop)  # first of all: what a pass has begun it may finish
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            ended = next(task for task in tasks if task.done())
+            error = ended.exception()
+            raise Failed(f"{ended.get_name()} ended: {error or 'nobody told it to'}") from error
 
-    async def _until_it_works(self, client: KubeClient) -> Context | None:
-        """Wait for the API server and the definition of the resource; None if told to stop before."""
+    async def _until_it_works(self, client: KubeClient) -> Context:
+        """Wait for the API server and the definition of the resource."""
         settings, said = self._settings, ""
-        while not self._stop.is_set():
+        while True:
             try:
                 if await client.served(TRADING_BOT):
                     return Context(
@@ -159,9 +163,7 @@ class Operator:
             if why != said:
                 _log.warning("waiting: %s", why)
                 said = why
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), RETRY_S)
-        return None
+            await asyncio.sleep(RETRY_S)
 
     async def _cluster_id(self, client: KubeClient) -> str:
         found = await client.get(NAMESPACE, "", "kube-system")
@@ -199,22 +201,15 @@ class Operator:
                 _log.info("everything was listed")
 
     async def _watch(self, watches: Watches, access: object) -> None:
-        """Run kopf until told to stop."""
+        """Run kopf until cancelled."""
         registry = watches.registry()
 
         async def login(**_: object) -> kopf.ConnectionInfo:
             return await kopf_login(access)  # type: ignore[arg-type]
 
         kopf.on.login(registry=registry)(login)
-        await kopf.operator(
-            registry=registry,
-            settings=kopf_settings(self._settings.namespaces),
-            standalone=True,
-            clusterwide=not self._settings.namespaces,
-            namespaces=list(self._settings.namespaces),
-            stop_flag=self._stop,
-        )
-        self.stop()  # kopf takes the signals for itself, and ends without a fault by nothing else
+        namespaces = self._settings.namespaces
+        await run_kopf(registry, settings=kopf_settings(namespaces), namespaces=namespaces, told_to_end=self.stop)
 
 
 async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:

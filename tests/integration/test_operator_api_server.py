@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 
@@ -352,6 +353,29 @@ async def test_an_operator_that_was_away_finds_what_happened(bench, running):
     await bench.observed()
     assert await bench.person.get("ConfigMap", bench.namespace, "bonk-settings")
     await bench.condition("Drained", "Settling", "wif")  # nobody heard its engine drain
+
+
+async def test_an_operator_told_to_end_in_the_middle_of_its_work_ends_soon_and_leaves_no_half_status(bench, running):
+    """Its passes finish, or are not begun; the Lease is let go, so that the next operator begins at once where this one stopped."""
+    names = [f"bot-{n}" for n in range(20)]
+    (await bench.trading("hanging")).tell(hangs=True)
+    await bench.apply("hanging", paused=True)
+    for name in names:
+        await bench.apply(name)
+    assert running.end() == 0, running.text()
+    took_s = float(re.findall(r"ended in ([0-9.]+) s", running.text())[-1])
+    print(f"SIGTERM → end: {took_s} s")
+    assert took_s < 4.5, "kopf's own end waits five seconds for what still runs"
+    lease = await bench.person.get("Lease", SYSTEM, "tradingbot-operator")
+    assert lease["spec"]["holderIdentity"] == ""
+    for name in names:
+        bot = await bench.bot(name)
+        conditions = bot.get("status", {}).get("conditions", [])
+        told_of = {c["type"] for c in conditions if c.get("observedGeneration") == 1}
+        assert told_of in (set(), {"Ready", "Progressing", "Degraded", "Trading", "Drained", "Drifted"}), name
+    running.start()
+    for name in names:
+        await bench.observed(name)
 
 
 async def test_a_second_operator_by_mistake_changes_nothing_and_takes_over_when_the_first_ends(

@@ -10,6 +10,7 @@ from tradingbot_operator.kube.store import Key
 
 _log = logging.getLogger(__name__)
 FIRST_RETRY_S = 0.5
+FINISH_S = 1.0
 LAST_RETRY_S = 60.0
 """A pass that fails is repeated after this at the latest; the watch wakes it sooner when something changed."""
 
@@ -69,12 +70,18 @@ class Work:
         return turn.failures if turn else 0
 
     async def stop(self) -> None:
-        """Let no new pass begin, and end those that run: the next operator begins with what it then finds."""
+        """
+        Let no new pass begin, and those that run end by themselves within `FINISH_S`, so that a bot whose objects changed is also told so.
+
+        Later they are broken off: the next operator begins with what it then finds.
+        """
         self._stopped = True
         tasks = [turn.task for turn in self._turns.values() if turn.task is not None]
         for turn in self._turns.values():
             if turn.timer is not None:
                 turn.timer.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=FINISH_S)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,5 +1,6 @@
 """Which of several operators acts: the one that holds a Lease. A second one, started by mistake, watches and changes nothing."""
 
+import asyncio
 import datetime
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,8 @@ DURATION_S = 15
 GIVE_UP_S = 10
 """A holder that could not renew for so long acts no more: well before anybody else may."""
 RENEW_S = 5
+RELEASE_S = 1.0
+"""An API server that is away must not keep an operator from ending."""
 NAME = "tradingbot-operator"
 
 
@@ -74,11 +77,15 @@ class Leadership:
             return
         self._renewed_s = None
         try:
-            found = await self._gateway.get(LEASE, self._namespace, NAME)
-            if found is not None and (found.get("spec") or {}).get("holderIdentity") == self._identity:
-                await self._gateway.replace({**found, "spec": {**found["spec"], "holderIdentity": ""}})
-        except KubeError:
+            async with asyncio.timeout(RELEASE_S):
+                await self._let_go()
+        except (KubeError, TimeoutError):
             return
+
+    async def _let_go(self) -> None:
+        found = await self._gateway.get(LEASE, self._namespace, NAME)
+        if found is not None and (found.get("spec") or {}).get("holderIdentity") == self._identity:
+            await self._gateway.replace({**found, "spec": {**found["spec"], "holderIdentity": ""}})
 
     def _may_take(self, found: Object) -> bool:
         spec = found.get("spec") or {}

@@ -170,6 +170,28 @@ async def test_a_pass_that_fails_is_repeated_later_and_later_and_a_wake_is_not_k
     await work.stop()
 
 
+async def test_at_the_end_a_pass_may_finish_and_one_that_hangs_is_broken_off(monkeypatch):
+    """What a pass has done it also reports; and no bot keeps an operator from ending."""
+    monkeypatch.setattr("tradingbot_operator.handlers.work.FINISH_S", 0.1)
+    gate, done = asyncio.Event(), []
+
+    async def run(key: tuple[str, str]) -> None:
+        await (asyncio.Event() if key[1] == "hangs" else gate).wait()
+        done.append(key[1])
+
+    work = Work(run)  # type: ignore[arg-type]
+    for name in ("hangs", "a"):
+        work.wake(("n", name))
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_later(0.01, gate.set)
+    await work.stop()
+    assert done == ["a"]
+    assert work.waiting == 1, "the one that was broken off"
+    work.wake(("n", "b"))
+    await asyncio.sleep(0.01)
+    assert done == ["a"]
+
+
 # --- the store
 def config_map(version: int, *, uid: str = "u1", name: str = "x", bot: str = "bonk") -> dict[str, Any]:
     labels = {"tradingbot.dev/bot": bot}
