@@ -34,7 +34,7 @@ from tradingbot_engine.lifecycle import Lifecycle
 from tradingbot_engine.live import Live
 from tradingbot_engine.market.tokens import QUOTE_DECIMALS
 from tradingbot_engine.metrics import Metrics
-from tradingbot_engine.nodes import NodeWatch
+from tradingbot_engine.nodes import NodeWatch, held_for_exits
 from tradingbot_engine.outside import Outside
 from tradingbot_engine.pipeline import Pipeline
 from tradingbot_engine.pulse import Pulse
@@ -65,6 +65,7 @@ class Wired:
     status: StatusPage
     live: Live
     guard: LedgerGuard
+    nodes: NodeWatch
     pulse: Pulse
     lag: LoopLag
     chores: Chores
@@ -138,7 +139,7 @@ async def assemble(
             on_step=on_step,
             on_send=tally.sending,
             recheck=entries_wait_for_two(lifecycle, desk.recheck),
-            hold=lambda: guard.hold() or not outside.rpc.serving,
+            hold=lambda record: guard.hold() or not outside.rpc.serving or held_for_exits(lifecycle, record),
             on_ledger_away=guard.away,
         ),
         book=book,
@@ -177,7 +178,7 @@ async def assemble(
 
     nodes = NodeWatch(
         endpoints=outside.rpc.endpoints,
-        serving=lambda: outside.rpc.serving,
+        away=lambda: outside.rpc.away,
         exits_unsent=lambda: trades.exits_unsent,
         positions=lambda: len(book.positions),
         market_slot=lambda: feed.health().slot,
@@ -229,6 +230,7 @@ async def assemble(
         status=status,
         live=live,
         guard=guard,
+        nodes=nodes,
         pulse=pulse,
         lag=lag,
         chores=chores_of(

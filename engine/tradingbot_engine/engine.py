@@ -33,6 +33,7 @@ from tradingbot_engine.live import Live
 from tradingbot_engine.market.told_clock import with_told_clock
 from tradingbot_engine.metrics import Metrics
 from tradingbot_engine.outside import Outside, open_in_ledger, open_outside
+from tradingbot_engine.rpc.events import HealthSeen, PoolEvent
 from tradingbot_engine.rpc_meter import RpcMeter
 from tradingbot_engine.settings import EngineSettings, switched_off
 from tradingbot_engine.status import switched_off_told
@@ -113,6 +114,11 @@ class Engine:
             return EXIT_OPEN
         return EXIT_FAILED if self._lifecycle.fatal or self._unknown_left else EXIT_DRAINED
 
+    def _rpc_told(self, event: PoolEvent) -> None:
+        self._rpc_meter.take(event)
+        if self._wired is not None and isinstance(event, HealthSeen):
+            self._wired.nodes.read()  # a node that is back is told of at once, not at the next look
+
     async def _let_go(self, outside: Outside) -> None:
         """Close what is outside; a disk or a server that is away must not hide by its error what was left open."""
         try:
@@ -140,7 +146,7 @@ class Engine:
             return
         self._settings = told
         outside = await self._until_it_works(
-            lambda: open_outside(self._settings, clock=self._clock, on_rpc_event=self._rpc_meter.take)
+            lambda: open_outside(self._settings, clock=self._clock, on_rpc_event=self._rpc_told)
         )
         if outside is None:
             return

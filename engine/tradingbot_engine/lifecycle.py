@@ -21,6 +21,8 @@ _log = structlog.get_logger(__name__)
 
 NO_ENDPOINT = "NoEndpoint"
 """The reason while no RPC node may be asked."""
+EXITS_FIRST = "ExitsFirst"
+"""The reason while nodes are back and exits that came due without them go out: no position is opened before that."""
 ONE_NODE = "OneNodeOnly"
 """The reason while a single node of several has vouched for the ledger: positions may be left, none is opened."""
 RESOLVING = "Resolving"
@@ -82,7 +84,7 @@ class Lifecycle:
         ledger guards (one open exit per position); while no node can be asked an exit is claimed all the same, so that it is
         the first to go out when one can; and one node alone is enough to leave by.
         """
-        blocking = self._reasons.keys() & (_BLOCKING - {"Paused", RESOLVING, NO_ENDPOINT, ONE_NODE})
+        blocking = self._reasons.keys() & (_BLOCKING - {"Paused", RESOLVING, NO_ENDPOINT, EXITS_FIRST, ONE_NODE})
         resolving = self.phase is Phase.STARTING and RESOLVING in self._reasons
         finishing = self.phase is Phase.DRAINING and self.finishing
         return (self.phase is Phase.READY or resolving or finishing) and not blocking and self.fatal is None
@@ -125,5 +127,5 @@ class Lifecycle:
             self.drain_requested.set()
 
 
-_BLOCKING = frozenset({"Paused", "LedgerUnavailable", RESOLVING, NO_ENDPOINT, ONE_NODE})
+_BLOCKING = frozenset({"Paused", "LedgerUnavailable", RESOLVING, NO_ENDPOINT, EXITS_FIRST, ONE_NODE})
 """Reasons that stop new signals; others only tell. Stale data, tiers and money block at their own place on the path."""

@@ -74,8 +74,8 @@ def test_healthy_needs_every_one_of_its_reasons() -> None:
 SUSPENDED = {"Paused", "Halted"}
 DEGRADED = {"LedgerBehindChain", "LedgerNotDurable", "WalletEmpty"}
 PROGRESSING = {
-    "NoPod", "Starting", "Resolving", "Draining", "StaleMarketData", "StaleEquity", "NoEndpoint", "NoShards",
-    "LedgerUnavailable", "LedgerInUse", "NotTrading",
+    "NoPod", "Starting", "Resolving", "Draining", "StaleMarketData", "StaleEquity", "NoEndpoint", "ExitsFirst", "OneNodeOnly",
+    "NoShards", "LedgerUnavailable", "LedgerInUse", "NotTrading",
 }  # fmt: skip
 
 

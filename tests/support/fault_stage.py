@@ -61,7 +61,7 @@ def localnet(*options: str) -> Iterator[dict[str, Any]]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
     try:
         assert process.stdout is not None
-        yield json.loads(process.stdout.readline())
+        yield {**json.loads(process.stdout.readline()), "pid": process.pid}
     finally:
         process.terminate()
         process.wait(20)
@@ -76,6 +76,11 @@ def processor_s(pid: int) -> float:
     except FileNotFoundError:
         return 0.0
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def starved_s(pid: int) -> float:
+    """Return how many seconds a process's first thread could have run and was not let; it runs the event loop."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
 class Stage:
@@ -169,6 +174,11 @@ class Stage:
     async def trading(self) -> dict[str, Any]:
         """Wait until trades come through."""
         return await self.until(lambda s: s["phase"] == "READY" and done(s) >= 2)
+
+    def waited_s(self) -> float:
+        """Return for how long the engine and localnet have waited for a processor that others had; by the kernel's count."""
+        assert self.process is not None
+        return sum(starved_s(pid) for pid in (self.process.pid, self.line["pid"]))
 
     # --- floods
     def flood(self, *, each: int = 0, at_once: int = 0) -> None:

@@ -75,8 +75,9 @@ class TradeDriver:
         on_send: Told each new attempt just before its first byte leaves.
         recheck: Asked before each attempt, a recovered intent's first one included: a reason (CamelCase) to abandon the
             intent instead, or None.
-        hold: While it says True no attempt is made and no exit is given up for that: the step waits. For the time in
-            which it is unknown whether the ledger is an older copy, or in which no node may be asked.
+        hold: While it says True of an intent no attempt is made of it, and no exit is given up for that: the step waits. For
+            the time in which it is unknown whether the ledger is an older copy, in which no node may be asked, or in which
+            exits go first.
         on_ledger_away: Told why, once each time the ledger begins to be away for somebody who waits for it.
     """
 
@@ -91,7 +92,7 @@ class TradeDriver:
         on_step: Callable[[IntentRecord], None] | None = None,
         on_send: Callable[[Attempt], None] | None = None,
         recheck: Callable[[IntentRecord], str | None] | None = None,
-        hold: Callable[[], bool] | None = None,
+        hold: Callable[[IntentRecord], bool] | None = None,
         on_ledger_away: Callable[[str], None] | None = None,
     ) -> None:
         self._journal = Journal(ledger, clock=clock, on_step=on_step, on_ledger_away=on_ledger_away)
@@ -133,7 +134,7 @@ class TradeDriver:
                     elif course.hindered:
                         reason = f"{reason}: {course.hindered}"
                     record = await self._journal.move(record, ownership, E.ABANDON, reason=reason)
-                case NewAttempt() if self._held():
+                case NewAttempt() if self._held(record):
                     course.held_until_ms = self._clock.now_ms()
                     await self._clock.sleep(self._settings.poll_interval_s)
                     record = await self._journal.read_again(record)
@@ -142,8 +143,8 @@ class TradeDriver:
                 case Follow():
                     record = await self._follow(record, ownership, course)
 
-    def _held(self) -> bool:
-        return self._hold is not None and self._hold()
+    def _held(self, record: IntentRecord) -> bool:
+        return self._hold is not None and self._hold(record)
 
     # --- no attempt is alive
     async def _attempt(
@@ -175,7 +176,7 @@ class TradeDriver:
         except PermanentError as error:
             _log.warning("intent given up", intent=record.intent.id, error=str(error))
             return await self._journal.move(record, ownership, E.ABANDON, reason=_reason(error))
-        if not may_attempt() or self._held():
+        if not may_attempt() or self._held(record):
             return record  # that began while the quote was under way: nothing was journalled, nothing was sent
         if await self._shrank(record, amount):
             return record  # a fork took the purchase back meanwhile: sized anew

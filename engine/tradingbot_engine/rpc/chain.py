@@ -15,7 +15,10 @@ GENESIS = "getGenesisHash"
 class ChainCheck:
     """Compares genesis hashes, once per endpoint for all who want to know."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], ask: Callable[[Endpoint], Awaitable[Result | Verdict]]) -> None:
+    def __init__(
+        self, endpoints: Sequence[Endpoint], ask: Callable[[Endpoint, float | None], Awaitable[Result | Verdict]]
+    ) -> None:
+        """Take how an endpoint is asked for its genesis hash: within so many seconds, or (None) a request's usual time."""
         self._endpoints, self._ask = endpoints, ask
         self._expected: str | None = None
         self._checks: dict[str, asyncio.Task[Verdict | None]] = {}
@@ -53,9 +56,17 @@ class ChainCheck:
                 raise RpcUnavailable("the pool is closed") from None
             raise
 
-    async def _check(self, endpoint: Endpoint) -> Verdict | None:
+    async def look(self, endpoint: Endpoint, *, left_s: float) -> Verdict | None:
+        """
+        Find out the same for a health probe, which may take no longer than `left_s`.
+
+        It is not shared: a check that is under way may hang since before the node was back.
+        """
+        return await self._check(endpoint, left_s)
+
+    async def _check(self, endpoint: Endpoint, left_s: float | None = None) -> Verdict | None:
         expected = self._expected
-        outcome = await self._ask(endpoint)
+        outcome = await self._ask(endpoint, left_s)
         if type(outcome) is not Result:
             assert isinstance(outcome, Verdict)
             return outcome if outcome.row.next is not Next.SURFACE else fault(endpoint.name, "no genesis hash")

@@ -235,7 +235,7 @@ class Dispatch:
         health = endpoint.health
         quiet = not health.lag and not health.complaint and not health.stalled and endpoint.suspect_until_s <= now_s
         degraded = "" if quiet else self.trouble(endpoint, now_s)
-        trial = not endpoint.breaker.closed and endpoint.breaker.start(now_s)
+        trial = 0 if endpoint.breaker.closed else endpoint.breaker.start(now_s)
         return Lease(endpoint, now_s, trial, degraded)
 
     def settle(self, lease: Lease, outcome: Result | Verdict, now_s: float, errand: Errand) -> None:
@@ -269,11 +269,11 @@ class Dispatch:
         """Note that another endpoint answered while this one was silent."""
         self.counts["hedges won"] += 1
         if lease.trial:
-            lease.endpoint.breaker.failed(now_s, trial=True)
+            lease.endpoint.breaker.failed(now_s, trial=lease.trial)
         if lease.endpoint.lost_race(now_s):
             self.doubted(lease.endpoint)
 
-    def note(self, endpoint: Endpoint, verdict: Verdict, now_s: float, *, trial: bool = False) -> None:
+    def note(self, endpoint: Endpoint, verdict: Verdict, now_s: float, *, trial: int = 0) -> None:
         """Remember a complaint."""
         text = str(verdict.error)
         self._somebody_fell_ill = True  # perhaps somebody waits for this endpoint alone
@@ -298,7 +298,7 @@ class Dispatch:
         lease.endpoint.permits.give_back()
         self.permits.give_back()
         if lease.trial:
-            lease.endpoint.breaker.end_trial()
+            lease.endpoint.breaker.end_trial(lease.trial)
 
     # --- waiting
     def _enqueue(self, errand: Errand, todo: Sequence[Endpoint], now_s: float) -> Step:

@@ -69,7 +69,7 @@ class Endpoint:
         """Return whether its concurrency and its rate allow a request now."""
         return self.permits.free and self.bucket.wait_s(now_s) == 0.0
 
-    def answered(self, *, latency_ms: float, trial: bool) -> None:
+    def answered(self, *, latency_ms: float, trial: int) -> None:
         """Note that it answered."""
         self.faults_in_a_row = 0
         self.races_lost = 0
@@ -79,7 +79,7 @@ class Endpoint:
         self.score.answered(latency_ms)
         self.breaker.succeeded(trial=trial)
 
-    def blame(self, error: str, now_s: float, *, trial: bool) -> None:
+    def blame(self, error: str, now_s: float, *, trial: int) -> None:
         """Note a fault."""
         self.faults_in_a_row += 1
         self.on_our_chain = False  # who answers under this name when it is back may be somebody else

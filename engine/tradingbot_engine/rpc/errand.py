@@ -29,8 +29,8 @@ class Lease:
 
     endpoint: Endpoint
     began_s: float
-    trial: bool
-    """Whether it is a half-open breaker's trial."""
+    trial: int
+    """Which trial of a half-open breaker it is, 0 if none."""
     degraded: str
     closed: bool = False
 

@@ -90,7 +90,10 @@ class RpcPool:
         self._transport = Transport(settings, self._endpoints, clock=clock, session=session, on_event=on_event)
         genesis = Question(GENESIS, b"[]")
         self._chain = ChainCheck(
-            self._endpoints, lambda e: self._transport.ask(e, genesis, left_s=settings.request_timeout_s)
+            self._endpoints,
+            lambda e, left_s: self._transport.ask(
+                e, genesis, left_s=settings.request_timeout_s if left_s is None else left_s
+            ),
         )
         self._asker = Asker(
             settings, dispatch=self._dispatch, transport=self._transport, chain=self._chain, clock=clock
@@ -242,9 +245,19 @@ class RpcPool:
 
     @property
     def serving(self) -> bool:
-        """Whether any endpoint may be asked now; False is what stops trading with reason NoEndpoint."""
+        """Whether any endpoint may be asked now."""
         now = self._clock.monotonic_s()
         return any(e.usable(now) for e in self._endpoints)
+
+    @property
+    def away(self) -> bool:
+        """
+        Whether no endpoint is asked, which stops trading with reason NoEndpoint.
+
+        One that a good probe has opened the way to is asked, also while its trial is under way and it takes no second one.
+        """
+        now = self._clock.monotonic_s()
+        return not any(e.usable(now) or (e.breaker.invited and not e.resting(now)) for e in self._endpoints)
 
     def order(self, turn: int = 0) -> list[str]:
         """

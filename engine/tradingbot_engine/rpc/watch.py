@@ -140,12 +140,15 @@ class HealthWatch:
             await self.probe(endpoint)
 
     async def _look(self, endpoint: Endpoint) -> str:
+        left_s = self._settings.probe_timeout_s
         if self._chain.needed(endpoint, QUESTIONS[0][0]):
-            unfit = await self._chain.unfit(endpoint)
+            began_s = self._clock.monotonic_s()
+            unfit = await self._chain.look(endpoint, left_s=left_s)
             if unfit is not None:
                 return self._failed(endpoint, unfit)
+            left_s -= self._clock.monotonic_s() - began_s
         said, *stands = await asyncio.gather(
-            *(self._transport.ask(endpoint, q, left_s=self._settings.probe_timeout_s) for q in self._questions)
+            *(self._transport.ask(endpoint, q, left_s=left_s) for q in self._questions)
         )
         slots = [a.value for a in stands[:1] if isinstance(a, Result) and is_slot(a.value)]
         final = _place(stands[1].value) if isinstance(stands[1], Result) else None

@@ -73,6 +73,8 @@ REASONS = (
     Reason("Trading", "False", "StaleMarketData", "Prices are too old to open a position.", "See the RPC nodes' health."),
     Reason("Trading", "False", "StaleEquity", "The value of the positions is not known well enough.", "See the RPC nodes' health."),
     Reason("Trading", "False", "NoEndpoint", "No RPC node can be asked.", "See spec.rpc.endpoints and the providers."),
+    Reason("Trading", "False", "ExitsFirst", "RPC nodes are back; exits that came due without them go out before anything is bought.", "Nothing: it passes in seconds."),
+    Reason("Trading", "False", "OneNodeOnly", "One RPC node of several vouches for the ledger: positions are left, none is opened.", "See spec.rpc.endpoints and the providers: a second one has to answer."),
     Reason("Trading", "False", "NoShards", "The pod owns no slice of the tokens.", "Nothing if it passes: another pod still holds them."),
     Reason("Trading", "False", "LedgerUnavailable", "The ledger does not answer.", "Look after the database or the volume."),
     Reason("Trading", "False", "LedgerBehindChain", "The ledger is older than the chain: a copy was restored.", "Bring the newest ledger back; the engine never trades from an old one."),

@@ -112,7 +112,7 @@ async def test_while_the_ledger_is_being_compared_an_intent_waits_and_is_not_giv
         held = False
 
     stage.acts = [*[look] * 5, release]
-    stage.driver = driver_of(stage, hold=lambda: held)
+    stage.driver = driver_of(stage, hold=lambda _: held)
     last = await stage.drive(record, ownership)
     assert seen == [(S.INTENT, 0)] * 5, "signed while it should have waited"
     assert (last.state, last.attempt) == (S.DONE, 1)
@@ -135,7 +135,7 @@ async def test_an_exit_outlasts_a_hold_of_minutes_and_goes_out_first(stage: Stag
             return NOW_MS + round((stage.clock.monotonic_s() - began_s) * 1000)
 
     stage.acts = [lambda: None] * 400
-    stage.driver = driver_of(stage, clock=WallClock(), hold=lambda: stage.clock.monotonic_s() - began_s < 150)
+    stage.driver = driver_of(stage, clock=WallClock(), hold=lambda _: stage.clock.monotonic_s() - began_s < 150)
     last = await stage.drive(record, ownership)
     assert stage.clock.monotonic_s() - began_s > 150
     assert (last.state, last.attempt, last.reason) == (S.DONE, 1, "")
@@ -145,7 +145,7 @@ async def test_a_hold_that_begins_during_the_quote_keeps_the_attempt_from_the_jo
     """What was prepared meanwhile is thrown away: it was never journalled, so never sent."""
     record, ownership = await claimed(stage)
     answers = iter([False, True, True, True])
-    stage.driver = driver_of(stage, hold=lambda: next(answers, False))
+    stage.driver = driver_of(stage, hold=lambda _: next(answers, False))
     last = await stage.drive(record, ownership)
     assert (last.state, last.attempt) == (S.DONE, 1)
     assert last.attempts[0].signature == "aaaaaaaa-1-2", "the attempt from before the hold was used"
@@ -157,7 +157,7 @@ async def test_after_a_hold_the_driver_goes_on_from_what_the_ledger_says_then(st
     other = driver_of(stage, recheck=lambda _: "Elsewhere")
     first = True
 
-    def hold() -> bool:
+    def hold(_: IntentRecord) -> bool:
         nonlocal first
         held, first = first, False
         return held

@@ -83,6 +83,60 @@ async def test_a_good_probe_opens_the_way_again_within_interval_and_jitter() -> 
         assert pool.endpoints()[0].breaker is BreakerState.CLOSED
 
 
+async def test_a_node_on_trial_after_a_good_probe_is_not_away() -> None:
+    """Its one trial is under way: no second call may begin, and trading does not stop again for that."""
+    clock, node, holds = ManualClock(), SlotNode(said=Raw(503, b"")), asyncio.Event()
+    plain = node._answer
+
+    async def answer(method: str, params: list[Any]) -> Any:
+        if method == "getBalance":
+            await holds.wait()
+        return plain(method, params)
+
+    node.handler = answer
+    async with pool_over(node, clock=clock, breaker={"failure_threshold": 1, "cooldown_s": 3600}) as pool:
+        with pytest.raises(RpcUnavailable):
+            await pool.call("getSlot")
+        assert pool.away
+        node.said = "ok"
+        await pool.probe()
+        assert (pool.serving, pool.away) == (True, False)
+        trial = asyncio.create_task(pool.call("getBalance", ["k"]))
+        async with asyncio.timeout(5):
+            while not pool.in_flight:
+                await asyncio.sleep(0)
+        assert (pool.serving, pool.away) == (False, False)
+        holds.set()
+        await trial
+        assert (pool.serving, pool.away) == (True, False)
+
+
+async def test_a_probe_takes_no_longer_than_its_timeout_also_when_the_chain_has_to_be_shown_first() -> None:
+    """And it waits for no check that hangs since before the node was back: the check of a call may take much longer."""
+    node, holds = SlotNode(), asyncio.Event()
+    plain = node._answer
+
+    async def answer(method: str, params: list[Any]) -> Any:
+        if method == "getGenesisHash":
+            if node.methods().count(method) == 1:
+                await holds.wait()
+            return "ours"
+        return plain(method, params)
+
+    node.handler = answer
+    health = {"interval_s": 3600, "probe_timeout_s": 0.5, "probes_per_second": 1000}
+    async with pool_over(node, health=health, request_timeout_s=60, call_deadline_s=60) as pool:
+        pool.expect_genesis("ours")
+        call = asyncio.create_task(pool.call("getSlot"))
+        async with asyncio.timeout(20):
+            while not node.calls:
+                await asyncio.sleep(0.001)
+            await pool.probe()  # the call's check hangs; the probe's own is answered
+            assert pool.endpoints()[0].slot == 1000
+        holds.set()
+        await call
+
+
 async def test_a_fault_of_a_second_costs_seconds_and_not_the_interval() -> None:
     """A bot with one node must not lose it for half a minute, its exits waiting, because five calls failed at once."""
     clock = ManualClock()

@@ -82,6 +82,45 @@ async def test_of_two_that_contradict_each_other_neither_is_believed() -> None:
         await told(Teller(off=5000, skewed=5000), Teller())
 
 
+@pytest.mark.parametrize("skew", [5000, -5000])
+@pytest.mark.parametrize("liar", [0, 1])
+async def test_of_two_that_agreed_before_the_one_that_goes_on_from_there_is_believed(liar: int, skew: int) -> None:
+    """A node that goes mad must not hold the exits that the other one could send, for however long it goes on."""
+    clock, nodes = ManualClock(), (Teller(), Teller())
+    async with pool_over(*nodes, clock=clock) as pool:
+
+        async def pass_slots(slots: int) -> None:
+            await clock.advance(slots * 0.4)
+            for node in nodes:
+                node.slot += slots
+            await pool.probe()
+
+        await pass_slots(0)
+        await pass_slots(50)
+        nodes[liar].skewed = skew
+        for _ in range(30):  # forty minutes: by then the band around the past alone would hold the lie too
+            await pass_slots(200)
+        answer = await Rpc(pool).get_latest_blockhash()
+        assert answer.provider == f"n{1 - liar}"
+        assert answer.result.last_valid_block_height == nodes[0].slot - BEHIND + VALID_BLOCKS
+        with pytest.raises(RpcError, match="contradicts the height of"):
+            await Rpc(pool).pinned(f"n{liar}").get_latest_blockhash()
+        nodes[liar].skewed = 0
+        await pass_slots(10)
+        assert (await Rpc(pool).pinned(f"n{liar}").get_latest_blockhash()).provider == f"n{liar}"
+
+
+def test_what_was_agreed_long_ago_decides_nothing_once_both_could_follow_from_it() -> None:
+    """Nor is it agreement that two words of far apart slots leave room for each other."""
+    heights = Heights()
+    heights.saw("a", Place(10_000, 5_000))
+    heights.saw("b", Place(10_010, 5_010))
+    heights.saw("b", Place(60_000, 55_000))  # "a" was silent: this is no agreement, and goes on from the last one
+    heights.saw("a", Place(60_010, 30_000))  # this one could follow from it as well
+    for voice, height in (("a", 30_000), ("b", 55_010)):
+        assert heights.problem(voice, slot=60_010, last_valid_block_height=height + VALID_BLOCKS)
+
+
 async def test_a_pinned_question_is_not_asked_of_another_node() -> None:
     """It fails, and its reason is the contradiction."""
     async with pool_over(Teller(off=10**6), Teller(), clock=ManualClock()) as pool:

@@ -36,21 +36,43 @@ def test_the_breaker_opens_after_failures_in_a_row_and_closes_by_good_trials() -
     breaker = Breaker(settings, on_change=lambda a, b: moves.append((a, b)))
     for failed in (1, 1, 0, 1, 1):
         assert breaker.allows(0)
-        breaker.failed(0, trial=False) if failed else breaker.succeeded(trial=False)
+        breaker.failed(0, trial=0) if failed else breaker.succeeded(trial=0)
     assert breaker.state(0) is BreakerState.CLOSED
-    breaker.failed(0, trial=False)
+    breaker.failed(0, trial=0)
     assert not breaker.allows(9.9)
     assert breaker.allows(10)
-    assert [breaker.start(10), breaker.start(10)] == [True, True]
+    assert [breaker.start(10), breaker.start(10)] == [1, 1]
     assert not breaker.allows(10), "as many trials at once as the settings allow"
-    breaker.succeeded(trial=False)
-    breaker.failed(10, trial=False)
+    breaker.succeeded(trial=0)
+    breaker.failed(10, trial=0)
     assert breaker.state(10) is BreakerState.HALF_OPEN, "requests from before are no trials"
     for _ in range(2):
-        breaker.end_trial()
-        breaker.succeeded(trial=True)
+        breaker.end_trial(1)
+        breaker.succeeded(trial=1)
     assert breaker.state(10) is BreakerState.CLOSED
     assert [b for _, b in moves] == [BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.CLOSED]
+
+
+def test_a_good_probe_lets_a_trial_in_beside_one_that_hangs_since_before() -> None:
+    """Its end says nothing of a node that is back: it neither keeps the next one out nor opens the breaker again."""
+    settings = RpcSettings.model_validate(
+        {"endpoints": [{"name": "a", "url": "http://h"}], "breaker": {"failure_threshold": 1, "cooldown_s": 10}}
+    ).breaker
+    breaker = Breaker(settings)
+    breaker.failed(0, trial=0)
+    hung = breaker.start(10)
+    assert (breaker.allows(10), breaker.invited) == (False, False)
+    breaker.probe_was_good()
+    assert (breaker.allows(10), breaker.invited) == (True, True)
+    fresh = breaker.start(10)
+    assert not breaker.allows(10), "one trial at once since the probe"
+    breaker.failed(11, trial=hung)
+    breaker.end_trial(hung)
+    assert breaker.state(11) is BreakerState.HALF_OPEN
+    assert (breaker.trials, breaker.allows(11)) == (1, False)
+    breaker.failed(12, trial=fresh)
+    breaker.end_trial(fresh)
+    assert (breaker.state(12), breaker.invited) == (BreakerState.OPEN, False)
 
 
 async def test_an_open_breaker_keeps_calls_away_unless_the_caller_insists() -> None:
