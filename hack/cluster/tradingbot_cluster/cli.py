@@ -11,13 +11,12 @@ from typing import Any
 
 import click
 
-from tradingbot_cluster import components, doctor, images, logs, partition
+from tradingbot_cluster import components, doctor, images, logs, partition, supplies
 from tradingbot_cluster.cluster import ENGINES, Cluster
 from tradingbot_cluster.commands import run
+from tradingbot_cluster.engine import machine_engine
 from tradingbot_cluster.errors import ClusterError, Failed, Missing, NotRunning
-from tradingbot_cluster.node_image import node_image
 from tradingbot_cluster.places import places
-from tradingbot_cluster.programs import HELM, KIND, KUBECONFORM, PROGRAMS
 
 CHOICE = "E2E_CLUSTER"
 DEFAULT_NAME = "tradingbot"
@@ -219,10 +218,12 @@ def logs_(name: str, folder: Path) -> None:
     click.echo(f"{len(written)} files in {folder}")
 
 
-@main.command()
-@click.argument("part", nargs=-1, type=click.Choice([*PROGRAMS, "node-image"]))
-def build(part: tuple[str, ...]) -> None:
-    """Build what this machine lacks, and print where it stands: the node image, kind, Helm and kubeconform, or the parts named."""
+@main.command("build")
+@click.argument("part", nargs=-1, type=click.Choice(supplies.PARTS))
+def build_(part: tuple[str, ...]) -> None:
+    """Build the parts named, or all that a cluster needs and this machine lacks, and print where each stands."""
     say = say_with_time()
-    for name in part or (KIND.name, HELM.name, KUBECONFORM.name, "node-image"):
-        click.echo(node_image(places(), say)[0] if name == "node-image" else PROGRAMS[name].build(places(), say))
+    for name in part or supplies.needed(
+        doctor.doctor(places(), now_s=time.time()), own_engine=machine_engine() is not None
+    ):
+        click.echo(supplies.build(name, places(), say))

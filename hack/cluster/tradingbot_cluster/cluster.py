@@ -23,6 +23,7 @@ from tradingbot_cluster.errors import ClusterError, Failed, NotRunning
 from tradingbot_cluster.keeper import take_away, try_lock
 from tradingbot_cluster.kind_config import kind_config
 from tradingbot_cluster.node_image import node_image
+from tradingbot_cluster.node_logs import collect_nodes
 from tradingbot_cluster.places import Places
 from tradingbot_cluster.processes import Process
 from tradingbot_cluster.programs import KIND, KUBEBOX, Say
@@ -199,10 +200,8 @@ class Cluster:
             try:
                 yield starting, listening.getsockname()[1]
             except BaseException as error:
-                kept = self._keep_logs(starting.engine)
+                self._keep_logs(starting.engine, error)
                 starting.give_up()
-                if isinstance(error, ClusterError):
-                    error.args = (f"{error}\n(logs: {kept})",)
                 raise
 
     def _up_on_machine(self, kind: Path, engine: Engine, workers: int, say: Say) -> None:
@@ -220,7 +219,8 @@ class Cluster:
                 self._create(kind, engine, workers, None, image, say)
             self._wait_for_pods(say)
             self._write(State(self.name, False, image, workers, None, ready=True))
-        except BaseException:
+        except BaseException as error:
+            self._keep_logs(engine, error)
             with contextlib.suppress(ClusterError):
                 run(
                     kind,
@@ -247,6 +247,7 @@ class Cluster:
             self.kubeconfig,
             "--config",
             "-",
+            "--retain",  # a node that did not start is looked at before it goes: the caller takes it away
             *choice,
         ]
         run(kind, *words, env=engine.environment, text_in=config, timeout_s=READY_WITHIN_S)
@@ -266,19 +267,18 @@ class Cluster:
         draft.write_text(json.dumps(asdict(state)))
         draft.rename(self.folder / "state.json")
 
-    def _keep_logs(self, engine: Engine) -> Path:
-        """Copy the logs of what failed to where they outlive the cluster."""
+    def _keep_logs(self, engine: Engine, error: BaseException) -> None:
+        """Copy the logs of what failed to where they outlive the cluster, and let the error say where."""
         kept = self.places.root / "logs" / self.name
         shutil.rmtree(kept, ignore_errors=True)
         kept.mkdir(parents=True)
-        with contextlib.suppress(OSError, ClusterError):
-            for name in ("engine.log", "keeper.log"):
+        for name in ("engine.log", "keeper.log"):
+            with contextlib.suppress(OSError):
                 shutil.copy2(self.folder / name, kept / name)
-            for node in engine.nodes(self.name):
-                (kept / f"{node}.log").write_text(engine.docker("logs", node, timeout_s=20))
-                journal = engine.docker("exec", node, "journalctl", "--no-pager", "--lines=2000", timeout_s=20)
-                (kept / f"{node}.journal").write_text(journal)
-        return kept
+        with contextlib.suppress(ClusterError):
+            collect_nodes(engine, self.name, kept)
+        if isinstance(error, ClusterError):
+            error.args = (f"{error}\n(logs: {kept})",)
 
     def down(self, say: Say) -> None:
         """

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tradingbot_cluster.capabilities import CAP_SYS_ADMIN, bounding_set
+from tradingbot_cluster.commands import run
 from tradingbot_cluster.debian_base import recipe_key
 from tradingbot_cluster.engine import machine_engine, missing_programs
+from tradingbot_cluster.errors import Failed
+from tradingbot_cluster.keeper import NAMESPACES
 from tradingbot_cluster.places import Places
 from tradingbot_cluster.programs import COREDNS, KIND, KUBEBOX, NEWEST_GO_DEMANDED, PAUSE, Program, go_version
 
@@ -79,6 +82,13 @@ def _private_engine() -> Iterator[Finding]:
         yield Finding(
             what, LACKS, f"none answers (docker info); a private one needs {', '.join(lacking)}: {HOW_TO_INSTALL}"
         )
+    elif refused := _namespaces_are_refused():
+        yield Finding(
+            what,
+            LACKS,
+            f"none answers (docker info), and a private one needs namespaces and mounts, which are refused here ({refused}): "
+            "start Docker, or use a machine whose root may have them",
+        )
     else:
         yield Finding(what, SUPPLIED, "a private one in its own namespaces")
     top = Path("/sys/fs/cgroup")
@@ -88,6 +98,26 @@ def _private_engine() -> Iterator[Finding]:
         yield Finding("cgroups", LACKS, f"version 1 without {', '.join(absent)}: mount these below {top}")
     else:
         yield Finding("cgroups", HAS, "version 1")
+
+
+def _namespaces_are_refused() -> str:
+    """Return why this process may not have what the private engine begins with, empty if it may: root in a container often may not."""
+    try:
+        run(
+            "unshare",
+            *NAMESPACES,
+            "--fork",
+            "--propagation=private",
+            "mount",
+            "-t",
+            "tmpfs",
+            "tmpfs",
+            "/run",
+            timeout_s=20,
+        )
+    except Failed as error:
+        return str(error).splitlines()[-1].strip()
+    return ""
 
 
 def _program(program: Program, places: Places) -> Finding:

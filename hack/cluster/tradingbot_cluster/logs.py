@@ -7,8 +7,7 @@ from pathlib import Path
 
 from tradingbot_cluster.cluster import Cluster
 from tradingbot_cluster.errors import ClusterError
-
-SERVICES = ("kubelet", "containerd", "pod-network")
+from tradingbot_cluster.node_logs import collect_nodes
 
 
 def collect(cluster: Cluster, folder: Path) -> list[Path]:
@@ -17,25 +16,8 @@ def collect(cluster: Cluster, folder: Path) -> list[Path]:
 
     Pods' logs are among them as the nodes keep them, also while no API server answers.
     """
-    engine = cluster.engine()
-    written: list[Path] = []
-
-    def write(name: str, *command: str) -> None:
-        with contextlib.suppress(ClusterError):
-            text = engine.docker(*command, timeout_s=60)
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-            written.append(path)
-
-    for node in engine.nodes(cluster.name):
-        write(f"{node}/console.log", "logs", node)
-        for service in SERVICES:
-            write(f"{node}/{service}.log", "exec", node, "journalctl", "--no-pager", f"--unit={service}")
-        with contextlib.suppress(ClusterError):
-            for path in engine.docker("exec", node, "find", "/var/log/pods", "-name", "*.log", timeout_s=60).split():
-                write(f"{node}/pods/{path.removeprefix('/var/log/pods/').replace('/', '_')}", "exec", node, "cat", path)
     folder.mkdir(parents=True, exist_ok=True)
+    written = collect_nodes(cluster.engine(), cluster.name, folder)
     for kind in ("events", "pods", "nodes"):
         with contextlib.suppress(ClusterError):
             text = cluster.kubectl("get", kind, "--all-namespaces", "--output=wide", timeout_s=30)

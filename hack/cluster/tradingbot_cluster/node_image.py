@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tradingbot_cluster.built import files_below, fingerprint, kept
@@ -42,8 +43,10 @@ def node_image(places: Places, say: Say) -> tuple[Path, str]:
         Missing: A program that it is made with is not there.
         Failed: It could not be made.
     """
-    base = debian_base(places, say)
-    programs = {program.name: program.build(places, say) for program in (KUBEBOX, COREDNS, PAUSE)}
+    with ThreadPoolExecutor(1) as beside:  # it waits for downloads and dpkg while the compilers work
+        debian = beside.submit(debian_base, places, say)
+        programs = {program.name: program.build(places, say) for program in (KUBEBOX, COREDNS, PAUSE)}
+        base = debian.result()
     recipe = [*files_below(NODE, POD_NETWORK), Path(__file__)]
     key = fingerprint(recipe, base.name, *(p.parent.name for p in programs.values()), base=RECIPES)
 

@@ -97,6 +97,9 @@ class Program:
             "build",
             "-ldflags",
             f"-s -w {self.flags}".strip(),
+            # What -s -w would throw away is not made in the first place: a fifth of the compilers' work, a quarter of their cache.
+            "-gcflags",
+            "all=-dwarf=false",
             "-o",
             folder / self.name,
             self.package,
