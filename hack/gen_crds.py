@@ -34,16 +34,10 @@ def crd_text() -> str:
 def main() -> None:
     sys.path.insert(0, str(Path(__file__).parent))
     from tradingbot_reference import reference
+    from written import write_or_check
 
-    wanted = {ROOT / "crds/tradingbots.yaml": crd_text(), ROOT / "docs/tradingbot.md": reference()}
-    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
-    if "--check" in sys.argv[1:]:
-        for path in stale:
-            print(f"out of date: {path.relative_to(ROOT)} (make generate)", file=sys.stderr)
-        sys.exit(bool(stale))
-    for path in stale:
-        path.write_text(wanted[path])
-        print(f"written: {path.relative_to(ROOT)}")
+    files = {ROOT / "crds/tradingbots.yaml": crd_text(), ROOT / "docs/tradingbot.md": reference()}
+    write_or_check(ROOT, files)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import sys
 from pathlib import Path
 from typing import Any
+
+from written import write_or_check
 
 from tradingbot_engine.commands.catalogue import published
 from tradingbot_engine.settings.rules import published_rules
@@ -113,14 +114,7 @@ def main() -> None:
         ROOT / "docs/state-diagram.md": state_diagram(),
         ROOT / "docs/conditions.md": conditions_reference(),
     }
-    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
-    if "--check" in sys.argv[1:]:
-        for path in stale:
-            print(f"out of date: {path.relative_to(ROOT)} (make generate)", file=sys.stderr)
-        sys.exit(bool(stale))
-    for path in stale:
-        path.write_text(wanted[path])
-        print(f"written: {path.relative_to(ROOT)}")
+    write_or_check(ROOT, wanted)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from pydantic import BaseModel
+from written import write_or_check
 
 from charts import emit
 from charts.crds import template
@@ -50,18 +51,8 @@ def wanted() -> dict[Path, str]:
 
 def main() -> None:
     files = wanted()
-    stale = [path for path, text in files.items() if not path.exists() or path.read_text() != text]
     extra = sorted(set((ROOT / "charts/tradingbot-crds/templates").glob("*.yaml")) - files.keys())
-    if "--check" in sys.argv[1:]:
-        for path in (*stale, *extra):
-            print(f"out of date: {path.relative_to(ROOT)} (make generate)", file=sys.stderr)
-        sys.exit(bool(stale or extra))
-    for path in stale:
-        path.write_text(files[path])
-        print(f"written: {path.relative_to(ROOT)}")
-    for path in extra:
-        path.unlink()
-        print(f"removed: {path.relative_to(ROOT)}")
+    write_or_check(ROOT, files, extra=extra)
 
 
 if __name__ == "__main__":
