@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 from support.kube_person import Person, eventually
 from support.operator_stage import PAPER
@@ -71,6 +72,17 @@ class OperatorProcess:
             return self.page("/readyz")[0] == 200
 
         await eventually(check, why="the operator is ready")
+
+    def cpu_s(self) -> float:
+        """Return the processor time that it has taken so far, in seconds."""
+        assert self.process is not None
+        times = psutil.Process(self.process.pid).cpu_times()
+        return float(times.user + times.system)
+
+    def rss_mib(self) -> float:
+        """Return the memory that it holds."""
+        assert self.process is not None
+        return float(psutil.Process(self.process.pid).memory_info().rss) / 2**20
 
     def text(self) -> str:
         return self.log.read_text() if self.log.exists() else ""
@@ -244,7 +256,11 @@ class Bench:
 
     async def rolled_out(self, name: str = "bonk") -> None:
         """Say as the Deployment controller would that every pod is there."""
-        found = await self.person.get("Deployment", self.namespace, f"{name}-engine")
+
+        async def made() -> dict[str, Any]:
+            return await self.person.get("Deployment", self.namespace, f"{name}-engine")
+
+        found = await eventually(made, why=f"the Deployment of {name}")
         status = {
             "observedGeneration": found["metadata"]["generation"],
             "replicas": 1,

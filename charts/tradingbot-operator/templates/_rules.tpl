@@ -38,10 +38,10 @@ It grants its bots no more than it has: `get` on pods and all of leases stand he
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [roles, rolebindings]
   verbs: [list, watch, create, patch]
-# By name alone: whether those that a manifest names are there, and the tokens of admin ports. Never listed or watched.
+# By name alone: whether those that a manifest names are there, and the tokens of admin ports. Never listed or watched, never changed.
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, create, patch, delete]
+  verbs: [get, create, delete]
 # Why a pod does not start.
 - apiGroups: [""]
   resources: [pods]

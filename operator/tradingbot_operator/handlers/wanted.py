@@ -29,6 +29,7 @@ from tradingbot_operator.desired.settle_job import settle_objects
 from tradingbot_operator.desired.token_secret import needs_wallet, token_secret, wallet_secret
 from tradingbot_operator.drift import stamped
 from tradingbot_operator.engine_port import Live
+from tradingbot_operator.handlers.notes import notes_of
 from tradingbot_operator.kube.gateway import Object
 from tradingbot_operator.kube.store import Stored
 from tradingbot_operator.manifest.verdict import problems_of
@@ -117,7 +118,7 @@ class Wants:
             settle=partial(self._settle, bot, localnet),
             live=Live(bot.generation, bot.spec.paused, risk(bot.spec)),
             policy=bot.spec.deletion_policy,
-            notes=_notes(bot, peers),
+            notes=notes_of(bot, disagreements([peer.bot for peer in peers]) if peers else {}),
             selector=_selector(built["objects"]),
         )
 
@@ -185,16 +186,3 @@ def _selector(objects: Sequence[Object]) -> str:
         (body["spec"]["selector"]["matchLabels"] for body in objects if body["kind"] == "Deployment"), {}
     )
     return ",".join(f"{key}={value}" for key, value in sorted(found.items()))
-
-
-def _notes(bot: Bot, peers: Sequence[Sound]) -> tuple[str, ...]:
-    notes = []
-    if len(peers) > 1 and (why := disagreements([peer.bot for peer in peers]).get(bot.name)):
-        notes.append(why)
-    if bot.spec.deletion_policy == "ClosePositions":
-        notes.append(
-            "deletionPolicy ClosePositions is not yet in force: positions stay in the wallet, open trades are settled"
-        )
-    if bot.spec.replicas > 1:
-        notes.append("replicas is not yet in force: one pod trades all tokens")
-    return tuple(notes)

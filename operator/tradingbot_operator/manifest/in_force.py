@@ -38,8 +38,10 @@ def notes_of(data: Any) -> Iterator[Problem]:
     if isinstance(replicas, int) and not isinstance(replicas, bool) and replicas > 1:
         path: Path = ("spec", "replicas")
         yield Problem(path, f"{LATER}: `tradingbot run` refuses more than one", shown(replicas, path))
-    if spec.get("deletionPolicy") not in (None, "Drain"):
-        yield _note("deletionPolicy", ONLY_ON_A_CLUSTER + ", where it is not yet in force")
+    policy = spec.get("deletionPolicy")
+    if policy not in (None, "Drain"):
+        later = f", and {LATER} on a cluster either: positions stay in the wallet" if policy == "ClosePositions" else ""
+        yield _note("deletionPolicy", ONLY_ON_A_CLUSTER + later)
     for place in CLUSTER_ONLY:
         if _get(spec, place) not in (None, [], {}):
             yield _note(place, ONLY_ON_A_CLUSTER)

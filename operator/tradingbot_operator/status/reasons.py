@@ -43,6 +43,7 @@ REASONS = (
     Reason("Progressing", "True", "RollingOut", "Pods are being replaced one by one, each drained first, or are starting."),
     Reason("Progressing", "True", "Deleting", "The bot is being drained and deleted.", "See the condition Drained."),
     Reason("Degraded", "False", "AsExpected", "Nothing is wrong."),
+    Reason("Degraded", "False", "NotInForce", "Nothing is wrong, but something that the manifest asks for has no effect.", "The message says what: take it out of the manifest, or rely on what holds instead."),
     Reason("Degraded", "True", "InvalidSpec", "The manifest is wrong; nothing is touched, and what runs goes on as it was.", "Put right what the message lists; `tradingbot validate -f` says the same."),
     Reason("Degraded", "True", "SecretMissing", "A Secret that the manifest names, or a key of it, does not exist; running pods go on.", "Create the Secret, or name another one."),
     Reason("Degraded", "True", "NamespaceTerminating", "The namespace is being deleted; nothing can be made in it.", "Nothing, if that is meant. Trades may stay open in the ledger: see the condition Drained."),

@@ -46,7 +46,7 @@ def conditions(
     return (
         _ready(observed),
         _progressing(observed, steps, wrong),
-        _degraded(wrong),
+        _degraded(wrong, wanted.notes if isinstance(wanted, Wanted) else ()),
         _trading(observed),
         drained(observed, steps),
         _drifted(observed),
@@ -101,9 +101,9 @@ def _pods_in_words(pods: Sequence[Pod]) -> str:
     )
 
 
-def _degraded(wrong: Sequence[Trouble]) -> Condition:
+def _degraded(wrong: Sequence[Trouble], notes: Sequence[str]) -> Condition:
     if not wrong:
-        return Condition("Degraded", "AsExpected")
+        return Condition("Degraded", "NotInForce" if notes else "AsExpected", "\n".join(notes)[:MESSAGE_CHARS])
     first = wrong[0]
     todo = BY_KEY["Degraded", first.reason].todo
     others = [f"{trouble.reason}: {trouble.message}" for trouble in wrong[1:] if trouble.reason != first.reason]

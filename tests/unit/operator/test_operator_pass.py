@@ -7,6 +7,8 @@ from tradingbot_operator.engine_port import EngineUnreachable
 from tradingbot_operator.kube.errors import Forbidden, NamespaceTerminating, QuotaExceeded, Throttled, Unavailable
 from tradingbot_operator.observed import FINALIZER
 
+POSTGRES = {"urlFrom": {"secretKeyRef": {"name": "db", "key": "url"}}}
+
 
 @pytest.fixture
 async def stage() -> Stage:
@@ -166,6 +168,28 @@ async def test_a_missing_secret_is_named_and_stops_no_pod(stage):
     await stage.turn()
     assert stage.reason("Degraded") == "AsExpected"
     assert stage.kube.objects["Deployment", "trading", "bonk-engine"]["spec"] != before["spec"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"replicas": 2, "ledger": POSTGRES}, "replicas is not yet in force: one pod trades all tokens"),
+        ({"scaling": {"maxReplicas": 4}, "ledger": POSTGRES}, "scaling.maxReplicas is not yet in force"),
+        ({"deletionPolicy": "ClosePositions"}, "deletionPolicy ClosePositions is not yet in force"),
+    ],
+)
+async def test_what_has_no_effect_is_told_though_nothing_is_wrong(stage, spec, said):
+    """Nobody relies on what is accepted and not in force; nor is the bot in trouble for it."""
+    keys = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db", "namespace": "trading"}}
+    stage.kube.put({**keys, "data": {"url": "eA=="}})
+    stage.apply(**spec)
+    await stage.turn()
+    degraded = stage.condition("Degraded")
+    assert (degraded["status"], degraded["reason"]) == ("False", "NotInForce")
+    assert degraded["message"].startswith(said)
+    stage.apply(replicas=1, scaling={}, deletionPolicy="Drain")
+    await stage.turn()
+    assert (stage.reason("Degraded"), stage.condition("Degraded")["message"]) == ("AsExpected", "")
 
 
 @pytest.mark.parametrize(
