@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
 import sqlite3
 import subprocess
@@ -13,16 +15,22 @@ from sqlalchemy import create_engine
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.pool import StaticPool
 from sqlalchemy.schema import CreateIndex, CreateTable
-from support.places import run_sql
+from support.ledgers import a_bot, a_risk, an_entry, limits, own
+from support.places import Place, run_sql
 from support.postgres import Server
 
 from tradingbot_engine.clock import ManualClock
+from tradingbot_engine.domain.intents import OrderIntent
 from tradingbot_engine.errors import LedgerCorrupt
+from tradingbot_engine.ledger import claiming, moving, retention
 from tradingbot_engine.ledger.book import position_view
+from tradingbot_engine.ledger.checks import claim_values
 from tradingbot_engine.ledger.claim_function import claim_function
 from tradingbot_engine.ledger.factory import open_ledger
+from tradingbot_engine.ledger.invariants import violations
 from tradingbot_engine.ledger.migrate import HEAD, LedgerTooNew, revisions, upgrade_script
 from tradingbot_engine.ledger.moving import intent_view
+from tradingbot_engine.ledger.program import sqlite_text
 from tradingbot_engine.ledger.schema import metadata
 from tradingbot_engine.ledger.sqlite_files import migrate, open_durable, revision_of, statements
 from tradingbot_engine.settings import LedgerSettings
@@ -263,3 +271,45 @@ async def test_postgres_gets_from_every_revision_to_the_schema_of_the_code(postg
         await ledger.open()
         await ledger.close()
         assert dumped(postgres_server, name) == expected, f"from {start}"
+
+
+@pytest.mark.postgres
+async def test_an_engine_of_the_release_before_claims_beside_a_new_one(pg_place: Place) -> None:
+    """The old function is still there, and judges by what the new one wrote, as the new one does by what it wrote."""
+    ledger = await pg_place.open()
+    await ledger.adopt_bot(a_bot(), risk=a_risk())
+    me = await own(ledger)
+    session = await asyncpg.connect(pg_place.url)
+
+    async def old(*orders: OrderIntent) -> list[tuple[str, str]]:
+        items = [claim_values(order, limits(), me) | {"ord": n, "quote": 0} for n, order in enumerate(orders)]
+        rows = await session.fetch("SELECT * FROM claim_batch_v2($1)", json.dumps(items))
+        return [(row["r_outcome"], row["r_reason"]) for row in rows]
+
+    async def new(*orders: OrderIntent) -> list[tuple[str, str]]:
+        results = await asyncio.gather(*(ledger.claim(order, ownership=me, limits=limits()) for order in orders))
+        return [(result.outcome.value, result.reason) for result in results]
+
+    first, second = (an_entry(n, mint=f"mint {n}") for n in range(2))
+    assert await new(first) == await old(second) == [("CLAIMED", "")]
+    for ask in (old, new):
+        twins = [an_entry(f"{ask} {n}", mint=f"mint {n}") for n in range(2)]
+        assert await ask(first, second, *twins) == [("KNOWN", "")] * 2 + [("REFUSED", "EntryOpen")] * 2
+    await session.close()
+    assert len(await ledger.open_intents()) == 2
+    assert await violations(ledger) == []
+
+
+def test_what_a_trade_asks_of_the_ledger_reads_no_table_from_end_to_end(tmp_path: Path) -> None:
+    """An index that only some rows are in serves the statements that need it; the bot's own row is the only one of its table."""
+    connection = open_durable(tmp_path / "ledger.db")
+    asked = [claiming.VERDICT_SQL, claiming.FACTS_SQL, moving.INTENTS_OF_POSITION_SQL]
+    asked += [
+        retention.STEPS_SQL.format("$1, $2"),
+        "SELECT signal_at_ms FROM intents WHERE position_id = $1 AND purpose = 'EXIT'",
+    ]
+    for sql in asked:
+        values = [0] * max(int(number) for number in re.findall(r"\$(\d+)", sql))
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {sqlite_text(sql)}", values).fetchall()
+        assert [row[3] for row in plan if row[3].startswith("SCAN") and row[3] != "SCAN b"] == [], sql
+    connection.close()

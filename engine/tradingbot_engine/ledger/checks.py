@@ -1,9 +1,9 @@
-# ruff: noqa: S608  (texts are put together from constants of this package; values travel as parameters)
 """
 What must hold for a new intent, in order; the first that fails names the refusal.
 
 Each check is a condition in SQL that both databases understand, so that SQLite's writer and PostgreSQL's function judge by the
-same text. `{name}` stands for a value of the claim, `b` is the bot's row, `s` the strategy's, `p` the position's.
+same text. `{name}` stands for a value of the claim, `{added_…}` for what the claims before it in the same transaction were granted
+and is not yet written; `b` is the bot's row, `s` the strategy's, `p` the position's, `o` the strategy's open position in the mint.
 """
 
 from __future__ import annotations
@@ -14,34 +14,32 @@ from typing import Any
 from tradingbot_engine.domain.intents import OrderIntent
 from tradingbot_engine.domain.money import SOL, Currency
 from tradingbot_engine.domain.units import SOL_MINT
-from tradingbot_engine.ledger.port import ClaimLimits
+from tradingbot_engine.ledger.port import ClaimLimits, Ownership
 
 _OLDEST_MARK = "{now_ms} - {marks_max_age_ms}"
-_EXISTS = (
-    "EXISTS (SELECT 1 FROM positions q WHERE q.strategy = {strategy} AND q.mint = {mint} "
-    "AND q.state <> 'CLOSED' AND q.state = "  # the first is what the index says; SQLite does not infer it from the second
-)
+MARKED_SQL = "(SELECT min(m.at_ms) FROM marks m)"
+"""When the shard that is furthest behind marked its positions."""
 _IN_SOL = f"b.quote_mint = '{SOL_MINT}'"
-_FREE_LAMPORTS = f"(b.wallet_lamports - b.reserved_lamports - CASE WHEN {_IN_SOL} THEN b.reserved_quote ELSE 0 END)"
-_FREE_QUOTE = f"(CASE WHEN {_IN_SOL} THEN {_FREE_LAMPORTS} ELSE b.wallet_quote - b.reserved_quote END)"
+OPEN_INTENTS = "(b.open_intents + {added_intents})"
+_HELD_QUOTE = "(b.reserved_quote + {added_quote})"
+_HELD_LAMPORTS = "(b.reserved_lamports + {added_lamports})"
+_FREE_LAMPORTS = f"(b.wallet_lamports - {_HELD_LAMPORTS} - CASE WHEN {_IN_SOL} THEN {_HELD_QUOTE} ELSE 0 END)"
+_FREE_QUOTE = f"(CASE WHEN {_IN_SOL} THEN {_FREE_LAMPORTS} ELSE b.wallet_quote - {_HELD_QUOTE} END)"
 _NEEDED_LAMPORTS = f"({{reserve_lamports}} + CASE WHEN {_IN_SOL} THEN {{reserve_quote}} ELSE 0 END)"
 _FEES_TODAY = "(CASE WHEN b.fees_day >= {today} THEN b.fees_failed ELSE 0 END)"
-EXPOSURE = "coalesce(s.exposure, 0)"
+EXPOSURE = "(coalesce(s.exposure, 0) + {added_exposure})"
 _FALL = "coalesce(s.peak - s.realized, 0)"
 
 ENTRY_CHECKS: tuple[tuple[str, str], ...] = (
     ("Paused", "b.paused = 1"),
     ("Latched", "b.latch = 1"),
     ("TierHalt", "b.tier IN ('HALT', 'EMERGENCY')"),
-    (
-        "StaleEquity",
-        f"b.marked_at_ms < {_OLDEST_MARK} OR EXISTS (SELECT 1 FROM marks m WHERE m.at_ms < {_OLDEST_MARK})",
-    ),
-    ("PositionOpen", f"{_EXISTS}'OPEN')"),
-    ("EntryOpen", f"{_EXISTS}'PENDING')"),
+    ("StaleEquity", f"b.marked_at_ms < {_OLDEST_MARK} OR {MARKED_SQL} < {_OLDEST_MARK}"),
+    ("PositionOpen", "o.state = 'OPEN'"),
+    ("EntryOpen", "o.state = 'PENDING'"),
     ("StrategyLimit", f"{EXPOSURE} + {{reserve_quote}} > {{max_strategy_quote}}"),
     ("StrategyDrawdown", f"{_FALL} > 0 AND {_FALL} >= {{strategy_max_drawdown_quote}}"),
-    ("TooManyOpenIntents", "b.open_intents >= {max_open_intents}"),
+    ("TooManyOpenIntents", f"{OPEN_INTENTS} >= {{max_open_intents}}"),
     ("InsufficientFunds", f"{_FREE_QUOTE} < {{reserve_quote}} OR {_FREE_LAMPORTS} < {_NEEDED_LAMPORTS}"),
     ("FeeReserve", f"{_FREE_LAMPORTS} - {_NEEDED_LAMPORTS} < {{fee_reserve_lamports}}"),
     ("FailedFeeBudget", f"{_FEES_TODAY} > 0 AND {_FEES_TODAY} >= {{failed_fee_budget_lamports}}"),
@@ -55,7 +53,7 @@ EXIT_CHECKS: tuple[tuple[str, str], ...] = (
 FACTS: tuple[tuple[str, str], ...] = (
     ("tier", "b.tier"),
     ("marked_at_ms", "b.marked_at_ms"),
-    ("open_intents", "b.open_intents"),
+    ("open_intents", OPEN_INTENTS),
     ("exposure", EXPOSURE),
     ("fall", _FALL),
     ("free_quote", _FREE_QUOTE),
@@ -64,27 +62,46 @@ FACTS: tuple[tuple[str, str], ...] = (
     ("held", "coalesce(p.bought - p.sold, 0)"),
     ("position_state", "coalesce(p.state, '')"),
 )
-"""What is read beside the verdict, for its message."""
+"""What a refusal's message tells."""
 
 TEXT_FACTS = frozenset({"tier", "position_state"})
+
+JOINS = (
+    "LEFT JOIN shards f ON f.shard = {shard} AND f.holder = {holder} AND f.epoch = {epoch} "
+    "LEFT JOIN intents k ON k.id = {id} "
+    "LEFT JOIN strategies s ON s.strategy = {strategy} "
+    "LEFT JOIN positions p ON p.id = {position_id} "
+    # At most one, and found by the unique index whose condition this is.
+    "LEFT JOIN positions o ON o.strategy = {strategy} AND o.mint = {mint} AND o.state <> 'CLOSED'"
+)
+"""Everything that a claim is judged by, beside the bot's row: `f` is there if the shard is ours, `k` if the id is known."""
+OURS, KNOWN = "f.shard IS NOT NULL", "k.id IS NOT NULL"
+
+
+def reason_sql() -> str:
+    """Return the expression for what speaks against a claim, "" if nothing does; `{name}` still stands for its values."""
+    cases = [f"WHEN {{purpose}} = 'ENTRY' AND ({sql}) THEN '{reason}'" for reason, sql in ENTRY_CHECKS]
+    cases += [f"WHEN {{purpose}} = 'EXIT' AND ({sql}) THEN '{reason}'" for reason, sql in EXIT_CHECKS]
+    return "CASE\n    " + "\n    ".join(cases) + "\n    ELSE '' END"
 
 
 def verdict_sql(name: Callable[[str], str]) -> str:
     """
-    Return the statement that judges a claim: one row of the reason ("" if nothing speaks against it) and the facts.
+    Return the statement that judges a claim: one row of whether the shard is ours, whether the id is known, and the reason.
 
     Args:
         name: Gives the SQL (a parameter, a variable) that stands for a value of the claim.
     """
-    cases = [f"WHEN {{purpose}} = 'ENTRY' AND ({sql}) THEN '{reason}'" for reason, sql in ENTRY_CHECKS]
-    cases += [f"WHEN {{purpose}} = 'EXIT' AND ({sql}) THEN '{reason}'" for reason, sql in EXIT_CHECKS]
-    template = (
-        "SELECT CASE\n    "
-        + "\n    ".join(cases)
-        + "\n    ELSE '' END,\n    "
-        + ", ".join(sql for _, sql in FACTS)
-        + "\nFROM bots b LEFT JOIN strategies s ON s.strategy = {strategy} LEFT JOIN positions p ON p.id = {position_id}"
-    )
+    return named(f"SELECT {OURS}, {KNOWN}, {reason_sql()}\nFROM bots b {JOINS}", name)
+
+
+def facts_sql(name: Callable[[str], str]) -> str:
+    """Return the statement that reads the facts for a refusal's message."""
+    return named(f"SELECT {', '.join(sql for _, sql in FACTS)}\nFROM bots b {JOINS}", name)
+
+
+def named(template: str, name: Callable[[str], str]) -> str:
+    """Return a template with `{name}` replaced by the SQL that stands for it."""
     return template.format_map(_Names(name))
 
 
@@ -104,7 +121,7 @@ class _Names(Mapping[str, str]):
         raise TypeError("only single names are looked up")
 
 
-def claim_values(intent: OrderIntent, limits: ClaimLimits) -> dict[str, Any]:
+def claim_values(intent: OrderIntent, limits: ClaimLimits, ownership: Ownership) -> dict[str, Any]:
     """Return every value that checks and columns may name; written out, since claims are the ledger's hottest path."""
     return {
         "id": intent.id,
@@ -132,6 +149,9 @@ def claim_values(intent: OrderIntent, limits: ClaimLimits) -> dict[str, Any]:
         "failed_fee_budget_lamports": limits.failed_fee_budget_lamports,
         "marks_max_age_ms": limits.marks_max_age_ms,
         "strategy_max_drawdown_quote": limits.strategy_max_drawdown_quote,
+        "shard": ownership.shard,
+        "holder": ownership.holder,
+        "epoch": ownership.epoch,
     }
 
 

@@ -1,33 +1,28 @@
 # ruff: noqa: S608  (texts are put together from constants of this package; values travel as parameters)
 """
-A new intent, if the shard is ours, the id is new, and every limit of the whole bot allows it; all or nothing.
+New intents, each if the shard is ours, the id is new, and every limit of the whole bot allows it; all or nothing.
 
-SQLite runs `claim`; PostgreSQL has the same steps as a function (`claim_function`), since a claim must be one round trip.
+SQLite runs `claim_all`; PostgreSQL has the same steps as a function (`claim_function`), since a batch of claims must be one round trip.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from tradingbot_engine.domain.intents import IntentRecord, IntentState, OrderIntent
 from tradingbot_engine.domain.signals import Purpose
 from tradingbot_engine.errors import LedgerUnavailable, PermanentError
-from tradingbot_engine.ledger.checks import FACTS, claim_values, refusal_message, verdict_sql
-from tradingbot_engine.ledger.owning import fence, journal
+from tradingbot_engine.ledger.checks import FACTS, claim_values, facts_sql, refusal_message, verdict_sql
+from tradingbot_engine.ledger.owning import fence
 from tradingbot_engine.ledger.port import ClaimLimits, ClaimOutcome, ClaimResult, Ownership
-from tradingbot_engine.ledger.program import Program, execute, one
+from tradingbot_engine.ledger.program import Program, each, execute, one
 from tradingbot_engine.ledger.reading import record_by_id
 from tradingbot_engine.ledger.rows import ORDER_COLUMNS, placeholders
 
-VERDICT_NAMES = (
-    "purpose",
-    "strategy",
-    "mint",
-    "position_id",
-    "amount_in",
-    "reserve_quote",
-    "reserve_lamports",
+ORDER_NAMES = tuple(ORDER_COLUMNS.split(", "))
+VALUE_NAMES = (
+    *ORDER_NAMES,
     "now_ms",
     "today",
     "marks_max_age_ms",
@@ -36,27 +31,53 @@ VERDICT_NAMES = (
     "max_open_intents",
     "fee_reserve_lamports",
     "failed_fee_budget_lamports",
+    "shard",
+    "holder",
+    "epoch",
+)
+"""Everything that a claim is judged by and written from."""
+VERDICT_NAMES = (
+    *("id", "strategy", "mint", "purpose", "position_id", "amount_in", "reserve_quote", "reserve_lamports"),
+    *VALUE_NAMES[len(ORDER_NAMES) :],
+    *("added_intents", "added_quote", "added_lamports", "added_exposure"),
 )
 VERDICT_SQL = verdict_sql(lambda name: f"${VERDICT_NAMES.index(name) + 1}")
-ORDER_NAMES = tuple(ORDER_COLUMNS.split(", "))
+FACTS_SQL = facts_sql(lambda name: f"${VERDICT_NAMES.index(name) + 1}")
 INSERT_SQL = (
     f"INSERT INTO intents ({ORDER_COLUMNS}, shard, epoch, state, updated_at_ms) "
-    f"VALUES ({placeholders(len(ORDER_NAMES) + 2)}, 'INTENT', ${len(ORDER_NAMES) + 3}) "
-    "ON CONFLICT DO NOTHING RETURNING 1"
+    f"VALUES ({placeholders(len(ORDER_NAMES) + 2)}, 'INTENT', ${len(ORDER_NAMES) + 3})"
 )
+IF_NONE_SQL = " ON CONFLICT DO NOTHING RETURNING 1"
+WRITTEN_NAMES = (*ORDER_NAMES, "shard", "epoch", "now_ms")
 POSITION_SQL = (
     "INSERT INTO positions (id, shard, strategy, mint, state, exposure, opened_at_ms, entry_price) "
     "VALUES ($1, $2, $3, $4, 'PENDING', $5, $6, $7)"
 )
+POSITION_NAMES = ("id", "shard", "strategy", "mint", "reserve_quote", "signal_at_ms", "price")
+CLAIMED_SQL = (
+    "INSERT INTO transitions (shard, epoch, event, intent_id, attempt, to_state, at_ms) "
+    "VALUES ($1, $2, 'CLAIM', $3, 0, 'INTENT', $4)"
+)
 EXIT_OPENS_SQL = "UPDATE positions SET exit_open = 1 WHERE id = $1"
 RESERVE_SQL = (
-    "UPDATE bots SET open_intents = open_intents + 1, reserved_quote = reserved_quote + $1, "
-    "reserved_lamports = reserved_lamports + $2"
+    "UPDATE bots SET open_intents = open_intents + $1, reserved_quote = reserved_quote + $2, "
+    "reserved_lamports = reserved_lamports + $3"
 )
 EXPOSE_SQL = (
     "INSERT INTO strategies (strategy, exposure) VALUES ($1, $2) "
     "ON CONFLICT (strategy) DO UPDATE SET exposure = strategies.exposure + excluded.exposure"
 )
+
+
+class Wanted(NamedTuple):
+    """A claim as it was asked for."""
+
+    intent: OrderIntent
+    ownership: Ownership
+    limits: ClaimLimits
+
+
+T = TypeVar("T")
 
 
 def check_intent(intent: OrderIntent) -> None:
@@ -72,31 +93,86 @@ def check_intent(intent: OrderIntent) -> None:
         raise PermanentError(f"intent {intent.id}: an entry opens its own position, an exit closes another's")
 
 
+def apart(claims: Iterable[T], order: Callable[[T], OrderIntent]) -> Iterator[list[T]]:
+    """
+    Yield the claims in their order, in groups whose claims meet in nothing that only one of them may have.
+
+    Such claims can be judged before any of them is written.
+    """
+    group: list[T] = []
+    taken: set[object] = set()
+    for claim in claims:
+        intent = order(claim)
+        keys = {intent.id, intent.position_id, (intent.strategy, intent.mint)}
+        if taken & keys:
+            yield group
+            group, taken = [], set()
+        group.append(claim)
+        taken |= keys
+    if group:
+        yield group
+
+
 def claim(intent: OrderIntent, *, ownership: Ownership, limits: ClaimLimits) -> Program[ClaimResult]:
     """See `Ledger.claim`."""
-    yield from fence(ownership)
-    if (yield from one("SELECT 1 FROM intents WHERE id = $1", intent.id)) is not None:
-        return ClaimResult(ClaimOutcome.KNOWN, (yield from record_by_id(intent.id)))
-    values = claim_values(intent, limits)
-    row = yield from one(VERDICT_SQL, *(values[name] for name in VERDICT_NAMES))
-    if row is None:
-        raise LedgerUnavailable("the ledger holds no bot yet")
-    if row[0]:
-        return refused(row[0], values, facts(row[1:]))
-    order = [values[name] for name in ORDER_NAMES]
-    if not (yield from execute(INSERT_SQL, *order, ownership.shard, ownership.epoch, limits.now_ms)):
+    return (yield from claim_all([Wanted(intent, ownership, limits)]))[0]
+
+
+def claim_all(group: Sequence[Wanted]) -> Program[list[ClaimResult]]:
+    """
+    See `Ledger.claim`, for claims that are `apart`.
+
+    Each is judged as if those before it had been written; what is granted is written at the end, once per table. Whatever is
+    raised undoes all of them: then each has to come alone.
+
+    Raises:
+        Fenced: One of the shards is not ours.
+        LedgerUnavailable: There is no bot.
+    """
+    results: list[ClaimResult] = []
+    granted: list[dict[str, Any]] = []
+    held = (0, 0, 0)
+    exposures: dict[str, int] = {}
+    for intent, ownership, limits in group:
+        values = claim_values(intent, limits, ownership)
+        values["added_intents"], values["added_quote"], values["added_lamports"] = held
+        values["added_exposure"] = exposures.get(intent.strategy, 0)
+        asked = [values[name] for name in VERDICT_NAMES]
+        row = yield from one(VERDICT_SQL, *asked)
+        if row is None or not row[0]:
+            yield from fence(ownership)
+            raise LedgerUnavailable("the ledger holds no bot yet")
+        if row[1]:
+            results.append(ClaimResult(ClaimOutcome.KNOWN, (yield from record_by_id(intent.id))))
+        elif row[2]:
+            results.append((yield from _refused(row[2], values)))
+        else:
+            results.append(claimed(intent, ownership=ownership, limits=limits))
+            granted.append(values)
+            held = (held[0] + 1, held[1] + intent.reserve_quote, held[2] + intent.reserve_lamports)
+            if intent.purpose is Purpose.ENTRY:
+                exposures[intent.strategy] = values["added_exposure"] + intent.reserve_quote
+    orders = [[values[name] for name in WRITTEN_NAMES] for values in granted]
+    if len(group) > 1:
+        yield from each(INSERT_SQL, orders)
+    elif orders and not (yield from execute(INSERT_SQL + IF_NONE_SQL, *orders[0])):
         # A unique index objected; the id was not there a moment ago, under the same lock.
-        return refused(open_twin(intent), values, facts(row[1:]))
-    if intent.purpose is Purpose.ENTRY:
-        exposure = (intent.reserve_quote, intent.signal_at_ms, intent.price)
-        yield from execute(POSITION_SQL, intent.id, ownership.shard, intent.strategy, intent.mint, *exposure)
-    else:
-        yield from execute(EXIT_OPENS_SQL, intent.position_id)
-    yield from journal(ownership, "CLAIM", at_ms=limits.now_ms, intent_id=intent.id, attempt=0, after="INTENT")
-    yield from execute(RESERVE_SQL, intent.reserve_quote, intent.reserve_lamports)
-    if intent.purpose is Purpose.ENTRY:
-        yield from execute(EXPOSE_SQL, intent.strategy, intent.reserve_quote)
-    return claimed(intent, ownership=ownership, limits=limits)
+        return [(yield from _refused(open_twin(group[0].intent), granted[0]))]
+    entries = [values for values in granted if values["purpose"] == Purpose.ENTRY.value]
+    yield from each(POSITION_SQL, ([values[name] for name in POSITION_NAMES] for values in entries))
+    yield from each(
+        EXIT_OPENS_SQL, ([values["position_id"]] for values in granted if values["purpose"] != Purpose.ENTRY.value)
+    )
+    yield from each(CLAIMED_SQL, ([values[name] for name in ("shard", "epoch", "id", "now_ms")] for values in granted))
+    if granted:
+        yield from execute(RESERVE_SQL, *held)
+    yield from each(EXPOSE_SQL, sorted(exposures.items()))
+    return results
+
+
+def _refused(reason: str, values: Mapping[str, Any]) -> Program[ClaimResult]:
+    row = yield from one(FACTS_SQL, *(values[name] for name in VERDICT_NAMES))
+    return refused(reason, values, facts(row))
 
 
 def open_twin(intent: OrderIntent) -> str:

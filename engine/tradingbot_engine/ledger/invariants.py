@@ -19,9 +19,7 @@ from tradingbot_engine.ledger.moving import INTENTS_OF_POSITION_SQL, intent_view
 from tradingbot_engine.ledger.port import Ledger
 from tradingbot_engine.ledger.program import Program, Row, execute, one
 
-_ALL_INTENTS_SQL = INTENTS_OF_POSITION_SQL.replace("SELECT ", "SELECT i.position_id, ", 1).removesuffix(
-    " WHERE i.position_id = $1"
-)
+_ALL_INTENTS_SQL = INTENTS_OF_POSITION_SQL.replace("SELECT ", "SELECT i.position_id, ", 1).rpartition(" WHERE ")[0]
 _POSITIONS_SQL = (
     "SELECT id, state, bought, sold, cost, proceeds, realized, exposure, exit_open, exit_failures, exit_slips, "
     "exit_failed_at_ms, strategy FROM positions"

@@ -47,7 +47,7 @@ INTENTS_OF_POSITION_SQL = (
     "SELECT i.purpose, i.state, i.reserve_quote, "
     "(SELECT coalesce(sum(a.fee_lamports), 0) FROM attempts a WHERE a.intent_id = i.id), "
     "coalesce(f.base_delta, 0), coalesce(f.quote_delta, 0), f.intent_id IS NOT NULL, coalesce(f.finalized, 0), i.reason, i.signal_at_ms, i.created_at_ms, i.updated_at_ms "
-    "FROM intents i LEFT JOIN fills f ON f.intent_id = i.id WHERE i.position_id = $1"
+    "FROM intents i LEFT JOIN fills f ON f.intent_id = i.id WHERE (i.id = $1 OR i.position_id = $1 AND i.purpose = 'EXIT')"
 )
 NOTE_SQL = "UPDATE intents SET reason = $1 WHERE id = $2"
 POSITION_SQL = (

@@ -26,8 +26,14 @@ BATCH = 200
 """Rows looked at in each table at a time: a few milliseconds, seldom, so that no trade waits for it."""
 
 _ENDED = f"i.state IN ({', '.join(repr(str(s)) for s in sorted(TERMINAL))}) AND i.updated_at_ms < $1"
-_OLDEST = f"SELECT seq, shard, epoch, intent_id, at_ms FROM transitions ORDER BY seq LIMIT {BATCH}"
+_OLDEST = f"SELECT seq, shard, epoch, event, intent_id, at_ms FROM transitions ORDER BY seq LIMIT {BATCH}"
 ENDED_SQL = f"SELECT DISTINCT i.id FROM ({_OLDEST}) t JOIN intents i ON i.id = t.intent_id WHERE {_ENDED} ORDER BY i.id"
+CLAIMS_SQL = (
+    # Whoever has a step among the oldest has its claim there as well: it came first.
+    f"DELETE FROM transitions WHERE seq IN (SELECT t.seq FROM ({_OLDEST}) t WHERE t.event = 'CLAIM' AND t.intent_id IN ({{}})) "
+    "RETURNING 1"
+)
+STEPS_SQL = "DELETE FROM transitions WHERE event <> 'CLAIM' AND intent_id IN ({}) RETURNING 1"
 OWNERS_SQL = (
     f"DELETE FROM transitions WHERE seq IN (SELECT t.seq FROM ({_OLDEST}) t WHERE t.intent_id IS NULL AND t.at_ms < $1 "
     # What tells of the epoch in force stays.
@@ -46,7 +52,8 @@ def forget(before_ms: UnixMs) -> Program[int]:
     gone = 0
     if ended:
         names = placeholders(len(ended))
-        gone += len((yield from execute(f"DELETE FROM transitions WHERE intent_id IN ({names}) RETURNING 1", *ended)))
+        for sql in (CLAIMS_SQL, STEPS_SQL):  # in this order: the first looks at the oldest
+            gone += len((yield from execute(sql.format(names), *ended)))
         yield from execute(
             f"UPDATE attempts SET wire = ${len(ended) + 1} WHERE intent_id IN ({names}) AND state IN ('FAILED', 'EXPIRED')",
             *ended,

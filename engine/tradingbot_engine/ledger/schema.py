@@ -163,7 +163,13 @@ intents = _table(
     _int("updated_at_ms"),
     Index("ix_intents_open", "shard", sqlite_where=text(OPEN_SQL), postgresql_where=text(OPEN_SQL)),
     Index("ix_intents_state", "state"),
-    Index("ix_intents_position", "position_id"),
+    # An entry is found by its id, which is its position's.
+    Index(
+        "ix_intents_exits",
+        "position_id",
+        sqlite_where=text("purpose = 'EXIT'"),
+        postgresql_where=text("purpose = 'EXIT'"),
+    ),
     *(
         Index(name, *columns, unique=True, sqlite_where=text(where), postgresql_where=text(where))
         for name, columns, where in (
@@ -264,8 +270,13 @@ transitions = _table(
     Column("from_state", Text),
     Column("to_state", Text),
     _int("at_ms"),
-    Index("ix_transitions_shard", "shard", "seq"),
-    Index("ix_transitions_intent", "intent_id"),
+    # A claim, always an intent's first step, is found by its place in the order (`ledger.retention`).
+    Index(
+        "ix_transitions_steps",
+        "intent_id",
+        sqlite_where=text("event <> 'CLAIM'"),
+        postgresql_where=text("event <> 'CLAIM'"),
+    ),
 )
 """
 Every write under an epoch, in order: claims, moves, and the takes and releases that issue epochs (without an intent).

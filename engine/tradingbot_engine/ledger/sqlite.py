@@ -19,12 +19,17 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tradingbot_engine.clock import Clock
+from tradingbot_engine.domain.intents import OrderIntent
 from tradingbot_engine.errors import EngineError, LedgerCorrupt, LedgerUnavailable, PermanentError
+from tradingbot_engine.ledger import claiming
 from tradingbot_engine.ledger.base import ProgramLedger
+from tradingbot_engine.ledger.claiming import Wanted, apart, check_intent, claim_all
+from tradingbot_engine.ledger.port import ClaimLimits, ClaimResult, Ownership
 from tradingbot_engine.ledger.program import Program, run_sqlite
 from tradingbot_engine.ledger.retention import KEEP_DAYS
 from tradingbot_engine.ledger.sqlite_files import (
@@ -54,6 +59,8 @@ class _Job:
     program: Callable[[], Program[Any]]
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+    claim: Wanted | None = None
+    """What the program claims, if it does: claims beside each other are judged and written together."""
     result: Any = None
     error: BaseException | None = None
 
@@ -142,7 +149,12 @@ class SqliteLedger(ProgramLedger):
             raise LedgerCorrupt(str(self._gone))
 
     # --- writing
-    async def _write(self, program: Callable[[], Program[T]]) -> T:
+    async def claim(self, intent: OrderIntent, *, ownership: Ownership, limits: ClaimLimits) -> ClaimResult:
+        check_intent(intent)
+        wanted = Wanted(intent, ownership, limits)
+        return await self._write(lambda: claiming.claim(intent, ownership=ownership, limits=limits), claim=wanted)
+
+    async def _write(self, program: Callable[[], Program[T]], *, claim: Wanted | None = None) -> T:
         if self._writer is None:
             raise LedgerUnavailable(f"{self._path}: not open")
         if self._jobs.qsize() >= MAX_WAITING:
@@ -154,7 +166,7 @@ class SqliteLedger(ProgramLedger):
             # What this turn of the loop asks for goes to the writer together: one by one, the first would get a commit of its own.
             gathered = self._gathered[loop] = []
             loop.call_soon(self._hand_over, loop)
-        gathered.append(_Job(program, loop, future))
+        gathered.append(_Job(program, loop, future, claim))
         return await future
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -249,15 +261,27 @@ class SqliteLedger(ProgramLedger):
 
 
 def _run_all(connection: sqlite3.Connection, jobs: list[_Job]) -> bool:
-    """Run the jobs one after the other; False if one of them failed, so that all must be undone and run one by one."""
-    for job in jobs:
-        try:
-            job.result = run_sqlite(job.program(), connection)
-        except Exception as error:
-            if is_about_the_file(error) or not connection.in_transaction:
-                raise
-            return False
+    """Run the jobs in their order; False if one of them failed, so that all must be undone and run one by one."""
+    try:
+        for claims, neighbours in groupby(jobs, lambda job: job.claim is not None):
+            if claims:
+                for group in apart(neighbours, _intent_of):
+                    wanted = [job.claim for job in group if job.claim is not None]
+                    for job, result in zip(group, run_sqlite(claim_all(wanted), connection), strict=True):
+                        job.result = result
+            else:
+                for job in neighbours:
+                    job.result = run_sqlite(job.program(), connection)
+    except Exception as error:
+        if is_about_the_file(error) or not connection.in_transaction:
+            raise
+        return False
     return True
+
+
+def _intent_of(job: _Job) -> OrderIntent:
+    assert job.claim is not None, "only claims are set apart"
+    return job.claim.intent
 
 
 def _answer(jobs: list[_Job]) -> None:
