@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import ssl
 import subprocess
 import threading
@@ -44,20 +45,28 @@ class Access:
         if "client-certificate" in user:
             trust.load_cert_chain(user["client-certificate"], user["client-key"])
         else:
-            own = Path("/run/pod-network.pem")
+            own = Path(f"/run/kubelet-{os.getpid()}.pem")
             own.touch(mode=0o600)
             own.write_bytes(b64decode(user["client-certificate-data"]) + b64decode(user["client-key-data"]))
             trust.load_cert_chain(own)
         return cls(cluster["server"], trust)
 
-    def open(self, path: str, *, server: str | None = None, timeout_s: float = 10.0) -> Any:
+    def open(
+        self, path: str, *, method: str = "GET", body: object = None, server: str | None = None, timeout_s: float = 10.0
+    ) -> Any:
         """
-        Ask for a path and return the open answer.
+        Send a request and return the open answer.
 
         Raises:
             OSError: No answer, or one that says no.
         """
-        return urllib.request.urlopen((server or self.server) + path, context=self.trust, timeout=timeout_s)
+        request = urllib.request.Request(
+            (server or self.server) + path,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+            method=method,
+        )
+        return urllib.request.urlopen(request, context=self.trust, timeout=timeout_s)
 
 
 class Watched:

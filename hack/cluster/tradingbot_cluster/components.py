@@ -11,7 +11,7 @@ MANIFESTS = "/etc/kubernetes/manifests"
 ASIDE = "/etc/kubernetes/stopped"
 PODS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 """Run by the kubelet from manifests."""
-SERVICES = ("kubelet", "containerd", "pod-network")
+SERVICES = ("kubelet", "containerd", "pod-network", "pod-volumes")
 """Run by the node's systemd."""
 COMPONENTS = (*PODS, *SERVICES)
 BACK_WITHIN_S = 120.0

@@ -26,7 +26,8 @@ REGISTRY = "registry.k8s.io"
 # kubeadm asks for its own tags, whatever is inside.
 ETCD_TAG, COREDNS_TAG, PAUSE_TAG = "etcd:3.6.6-0", "coredns/coredns:v1.13.1", "pause:3.10.1"
 NODE = RECIPES / "node"
-POD_NETWORK = RECIPES / "pod_network"
+SERVICES = (RECIPES / "pod_network", RECIPES / "pod_volumes")
+"""Python packages that run as a service on each node."""
 ARCHIVE = "node.tar"
 
 
@@ -47,7 +48,7 @@ def node_image(places: Places, say: Say) -> tuple[Path, str]:
         debian = beside.submit(debian_base, places, say)
         programs = {program.name: program.build(places, say) for program in (KUBEBOX, COREDNS, PAUSE)}
         base = debian.result()
-    recipe = [*files_below(NODE, POD_NETWORK), Path(__file__)]
+    recipe = [*files_below(NODE, *SERVICES), Path(__file__)]
     key = fingerprint(recipe, base.name, *(p.parent.name for p in programs.values()), base=RECIPES)
 
     def make(folder: Path) -> None:
@@ -102,7 +103,8 @@ def _kube_layers(work: Path, base: Path, programs: dict[str, Path]) -> Path:
 def _own_files(own: Path, kubebox: Path) -> Path:
     """Lay out what the node has beyond Debian and return the folder."""
     shutil.copytree(NODE / "rootfs", own)
-    shutil.copytree(POD_NETWORK, own / "usr/local/lib/pod_network", ignore=shutil.ignore_patterns("__pycache__"))
+    for service in SERVICES:
+        shutil.copytree(service, own / "usr/local/lib" / service.name, ignore=shutil.ignore_patterns("__pycache__"))
     (own / "kind/version").write_text(KUBERNETES)
     for folder in ("usr/bin", "usr/sbin", "opt/cni", "etc/systemd/system/multi-user.target.wants"):
         (own / folder).mkdir(parents=True, exist_ok=True)
@@ -113,7 +115,7 @@ def _own_files(own: Path, kubebox: Path) -> Path:
     (own / "opt/cni/bin").symlink_to("/usr/lib/cni")
     units = own / "etc/systemd/system"
     (units / "default.target").symlink_to("/lib/systemd/system/multi-user.target")
-    for unit in ("kubelet.service", "pod-network.service"):
+    for unit in ("kubelet.service", "pod-network.service", "pod-volumes.service"):
         (units / "multi-user.target.wants" / unit).symlink_to(f"/etc/systemd/system/{unit}")
     for unit in (NODE / "masked-units.txt").read_text().split():
         (units / unit).symlink_to("/dev/null")

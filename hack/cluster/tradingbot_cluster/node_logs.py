@@ -8,7 +8,7 @@ from pathlib import Path
 from tradingbot_cluster.engine import Engine
 from tradingbot_cluster.errors import ClusterError
 
-SERVICES = ("kubelet", "containerd", "pod-network")
+SERVICES = ("kubelet", "containerd", "pod-network", "pod-volumes")
 PODS = "/var/log/pods"
 
 
