@@ -114,9 +114,14 @@ def node_ports(localnet: Localnet) -> list[int]:
     return [FIRST_PORT + 2 * n for n in range(localnet.nodes)]
 
 
+def audit_port(localnet: Localnet) -> int:
+    """Return the port of one node more, which no engine asks and no fault touches: an audit from outside asks it."""
+    return FIRST_PORT + 2 * localnet.nodes
+
+
 def gateway_port(localnet: Localnet) -> int:
     """Return the port of swap API, prices, history and faucet."""
-    return FIRST_PORT + 2 * localnet.nodes
+    return audit_port(localnet) + 2
 
 
 def localnet_objects(localnet: Localnet, *, context: Context) -> tuple[dict[str, Any], ...]:
@@ -144,7 +149,9 @@ def _claim(localnet: Localnet, context: Context) -> dict[str, Any]:
 
 
 def _service(localnet: Localnet, context: Context) -> dict[str, Any]:
-    ports = {f"node-{n}": port for n, port in enumerate(node_ports(localnet), start=1)}
+    ports = {f"node-{n}": port for n, port in enumerate(node_ports(localnet), start=1)} | {
+        "audit": audit_port(localnet)
+    }
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -165,7 +172,7 @@ def _policy(localnet: Localnet, context: Context) -> dict[str, Any]:
 
     It speaks to nobody: the type Egress without a rule. (An empty list would be dropped by the API server, and differ for ever.)
     """
-    ports = [*node_ports(localnet), gateway_port(localnet)]
+    ports = [*node_ports(localnet), audit_port(localnet), gateway_port(localnet)]
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -211,9 +218,9 @@ def _deployment(localnet: Localnet, context: Context) -> dict[str, Any]:
 
 def _container(localnet: Localnet, context: Context) -> dict[str, Any]:
     command = ["tradingbot-engine", "localnet", "--output", "json", "--host", "0.0.0.0"]  # noqa: S104  # in a pod
-    command += ["--port", str(FIRST_PORT), "--state-dir", STATE_DIR, "--nodes", str(localnet.nodes)]
+    command += ["--port", str(FIRST_PORT), "--state-dir", STATE_DIR, "--nodes", str(localnet.nodes + 1)]
     command += ["--scenario", localnet.scenario, "--speed", f"{localnet.speed:g}"]
-    command += ["--audit-node", str(localnet.nodes - 1)]
+    command += ["--audit-node", str(localnet.nodes)]
     for mint in localnet.tokens:
         command += ["--token", mint]
     alive = {"httpGet": {"path": "/localnet/info", "port": "gateway"}, "timeoutSeconds": 5}
@@ -227,6 +234,7 @@ def _container(localnet: Localnet, context: Context) -> dict[str, Any]:
                 {"name": f"node-{n}", "containerPort": port, "protocol": "TCP"}
                 for n, port in enumerate(node_ports(localnet), start=1)
             ),
+            {"name": "audit", "containerPort": audit_port(localnet), "protocol": "TCP"},
             {"name": "gateway", "containerPort": gateway_port(localnet), "protocol": "TCP"},
         ],
         "startupProbe": {**alive, "periodSeconds": 1, "failureThreshold": 120},
