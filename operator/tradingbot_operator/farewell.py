@@ -80,7 +80,7 @@ def _drain(observed: Observed) -> Iterator[Step]:
 
 def _may_answer(observed: Observed, pod: Pod) -> bool:
     """Whether a running engine has still to drain, and can be asked to."""
-    if not pod.started or pod.address is None:
+    if not pod.started or not pod.serves:
         return False
     said = observed.said.get(pod.uid)
     if said is None or not said.asked_s:

@@ -57,6 +57,11 @@ class Pod:
     unscheduled: str = ""
 
     @property
+    def serves(self) -> bool:
+        """Whether its engine may answer: while a pod is set up, and its wallet is funded, nothing of it listens."""
+        return self.address is not None and self.phase != "Pending" and not self.over
+
+    @property
     def over(self) -> bool:
         """Whether nothing runs in it any more, and never will."""
         return self.phase in ("Succeeded", "Failed")
@@ -167,7 +172,7 @@ class Observed:
     @property
     def unasked(self) -> bool:
         """Whether an engine that can be asked was not yet: right after the operator's start, what is known still holds."""
-        return any(pod.address is not None and pod.started and pod.uid not in self.said for pod in self.engines)
+        return any(pod.serves and pod.started and pod.uid not in self.said for pod in self.engines)
 
     def condition(self, name: str) -> Mapping[str, Any]:
         """Return a condition as it stands in the status; empty if it does not."""

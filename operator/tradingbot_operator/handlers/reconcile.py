@@ -114,9 +114,10 @@ class Reconciler:
             return await self._unobserved(key, stored.body, error)
         if memory.seen_generation != observed.generation:
             memory.seen_generation, memory.seen_at_s = observed.generation, self._clock.monotonic_s()
-        self._engines.watch(
-            key, {p.uid: p.address for p in observed.pods if p.address and not p.over}, self._lookups.token(key)
-        )
+        serving = {pod.uid: pod.address for pod in observed.pods if pod.serves and pod.address}
+        self._engines.watch(key, serving, self._lookups.token(key))
+        if any(pod.ready and observed.said[pod.uid].error for pod in observed.pods if pod.uid in observed.said):
+            self._engines.hurry(key)  # it became ready since it was asked
         steps = plan(observed, wanted)
         outcome = await carry_out(
             steps, observed, gateway=self._gateway, port=self._port, token=self._lookups.token(key)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tradingbot_operator.crd.v1alpha1 import TradingBotSpec, effective_risk
+from tradingbot_operator.engines import PATIENCE_S
 from tradingbot_operator.farewell import has_drained, job_is
 from tradingbot_operator.observed import Observed, Pod
 from tradingbot_operator.rollout import Trouble, rolled_out, troubles
@@ -64,7 +65,8 @@ def _wrong(
         yield from troubles(observed)
     for pod in observed.engines:
         said = observed.said.get(pod.uid)
-        if pod.ready and said is not None and said.error:
+        # One that never answered may have become ready since it was last asked.
+        if pod.ready and said is not None and said.error and (said.status or said.silent_s > PATIENCE_S):
             yield Trouble("EngineUnreachable", f"Pod {pod.name}: {said.error}")
 
 

@@ -104,6 +104,35 @@ async def test_an_engine_that_hangs_delays_neither_objects_nor_status(stage):
     assert stage.bot["status"]["observedGeneration"] == 2
 
 
+async def test_an_engine_that_was_asked_before_it_listened_alarms_nobody_when_it_is_ready(stage):
+    """Its pod becomes ready between two questions; the one before met a closed door."""
+    stage.apply()
+    await stage.turn(2)
+    pod = stage.pod()
+    stage.rolled_out()
+    stage.says(pod, error="connection refused", silent_s=1.0)
+    await stage.turn()
+    assert stage.reason("Degraded") == "AsExpected"
+    stage.says(pod, error="connection refused", silent_s=60.0)
+    await stage.turn()
+    assert stage.reason("Degraded") == "EngineUnreachable"
+
+
+async def test_a_pod_whose_wallet_is_being_funded_is_not_asked(stage):
+    """Nothing in it listens before its init container is done."""
+    stage.apply()
+    await stage.turn(2)
+    funding = {"name": "fund", "state": {"running": {}}, "restartCount": 0}
+    pod = stage.pod(initContainerStatuses=[funding], containerStatuses=[], conditions=[], phase="Pending")
+    await stage.turn()
+    assert not any(stage.engines.watched.values())
+    assert stage.reason("Trading") == "Starting"
+    stage.kube.remove("TradingBot", "trading", "bonk")
+    await stage.turn()
+    assert stage.reason("Drained") == "PodStillRunning"
+    assert pod is not None
+
+
 async def test_a_wrong_manifest_touches_no_child_and_says_every_problem(stage):
     """Running pods go on."""
     pod = await running(stage)
