@@ -95,7 +95,13 @@ async def assemble(
     """
     ledger, clock, feed, tokens = outside.ledger, outside.clock, outside.feed, outside.tokens
     if comparison is None:
-        comparison = Comparison(ledger=ledger, rpc=outside.rpc, lifecycle=lifecycle, clock=clock)
+        comparison = Comparison(
+            ledger=ledger,
+            rpc=outside.rpc,
+            lifecycle=lifecycle,
+            clock=clock,
+            alone_after_s=settings.rpc.one_node_after_s,
+        )
     bot = await adopt(outside, settings)
     outside.rpc.expect_genesis(bot.genesis_hash)
     await outside.rpc.probe()  # so that the nodes' troubles are told before what may fail for want of them
@@ -146,6 +152,7 @@ async def assemble(
         lifecycle=lifecycle,
         tally=tally,
         emit=emit,
+        clock=clock,
     )
     bars = BarKeeper(ledger=ledger)
     pipeline = Pipeline(

@@ -16,22 +16,22 @@ from tradingbot_engine.lifecycle import ONE_NODE, Lifecycle
 from tradingbot_engine.recovery import TooFewNodes, compare_with_chain, compare_with_one
 from tradingbot_engine.rpc.pool import RpcPool
 
-ALONE_AFTER_S = 120.0
-"""How long two nodes are waited for before one alone is heard: a stop loss must not hang on a second provider for hours."""
-
 
 class Comparison:
     """
     Compares, and remembers for how long only one of several nodes has answered.
 
     One node may be the one that does not know what an old copy of the ledger has forgotten. So it is heard only after
-    `ALONE_AFTER_S` of the others' silence and only if its own history is whole, and then nothing is bought: an exit can
+    `alone_after_s` of the others' silence (a stop loss must not hang on a second provider for hours) and only if its own history is whole, and then nothing is bought: an exit can
     sell no more than the wallet holds, an entry could be made twice. The reason `OneNodeOnly` stands until two nodes agree.
     What ends a trade is proven as ever (`core.proof`): nothing of that is asked of fewer providers here.
     """
 
-    def __init__(self, *, ledger: Ledger, rpc: RpcPool, lifecycle: Lifecycle, clock: Clock) -> None:
+    def __init__(
+        self, *, ledger: Ledger, rpc: RpcPool, lifecycle: Lifecycle, clock: Clock, alone_after_s: float
+    ) -> None:
         self._ledger, self._rpc, self._lifecycle, self._clock = ledger, rpc, lifecycle, clock
+        self._alone_after_s = alone_after_s
         self._silent_since_s: float | None = None
         """Since when comparisons have failed for want of a second node; monotonic."""
 
@@ -51,7 +51,7 @@ class Comparison:
             now_s = self._clock.monotonic_s()
             if self._silent_since_s is None:
                 self._silent_since_s = now_s
-            if now_s - self._silent_since_s < ALONE_AFTER_S:
+            if now_s - self._silent_since_s < self._alone_after_s:
                 raise
             await compare_with_one(self._ledger, self._rpc, bot, error.alone, now_ms=self._clock.now_ms())
             self._lifecycle.tell(

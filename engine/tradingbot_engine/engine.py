@@ -151,7 +151,13 @@ class Engine:
         if outside is None:
             return
         self._outside = outside
-        comparison = Comparison(ledger=outside.ledger, rpc=outside.rpc, lifecycle=self._lifecycle, clock=self._clock)
+        comparison = Comparison(
+            ledger=outside.ledger,
+            rpc=outside.rpc,
+            lifecycle=self._lifecycle,
+            clock=self._clock,
+            alone_after_s=self._settings.rpc.one_node_after_s,
+        )
         wired = await self._until_it_works(
             lambda: assemble(outside, self._settings, self._lifecycle, self._metrics, comparison)
         )
@@ -188,13 +194,13 @@ class Engine:
 
     async def _resolve(self, wired: Wired) -> None:
         """Before the first signal: follow what was open until it is known whether it landed, by the code of every trade."""
-        began_ms = self._clock.now_ms()
+        began_s = self._clock.monotonic_s()
         for record in await self._left_open(wired):
             wired.trades.follow(record, wired.owned[record.shard], recovered=True)
         if wired.trades.unresolved:
             self._lifecycle.tell(RESOLVING, f"{wired.trades.unresolved} trades were open when the last engine stopped")
         while left := wired.trades.unresolved:
-            since_s = round((self._clock.now_ms() - began_ms) / 1000)
+            since_s = round(self._clock.monotonic_s() - began_s)
             if since_s > LONG_RESOLVING_S:
                 self._lifecycle.tell(
                     RESOLVING,

@@ -57,6 +57,8 @@ class Lifecycle:
         self.finishing = False
         """While draining: critical work that was queued is still finished."""
         self._reasons: dict[str, Reason] = {}
+        self._since_s: dict[str, float] = {}
+        """The same moments as the reasons' `since_ms`, on the monotonic clock."""
         self.drain_requested = asyncio.Event()
         self.drained = asyncio.Event()
         self.drain_reason = ""
@@ -92,6 +94,11 @@ class Lifecycle:
     def has(self, reason: str) -> bool:
         return reason in self._reasons
 
+    def lasted_s(self, reason: str) -> float:
+        """Return for how long a reason stands, whatever the wall clock did meanwhile; 0 if it does not."""
+        since_s = self._since_s.get(reason)
+        return self._clock.monotonic_s() - since_s if since_s is not None else 0.0
+
     def enter(self, phase: Phase) -> None:
         """Move to `phase`; a phase that lies behind is ignored (a drain is not undone)."""
         order = list(Phase)
@@ -108,6 +115,7 @@ class Lifecycle:
         if known is not None and known.message == message and not worse:
             return
         since_ms = known.since_ms if known else self._clock.now_ms()
+        self._since_s.setdefault(reason, self._clock.monotonic_s())
         self._reasons[reason] = Reason(reason, since_ms, message, fatal or (known is not None and known.fatal))
         if known is None or worse:
             _log.warning("not trading" if reason in _BLOCKING or fatal else "degraded", reason=reason, message=message)
@@ -117,7 +125,8 @@ class Lifecycle:
         known = self._reasons.get(reason)
         if known is not None and not known.fatal:
             del self._reasons[reason]
-            _log.info("over", reason=reason, lasted_s=round((self._clock.now_ms() - known.since_ms) / 1000, 1))
+            _log.info("over", reason=reason, lasted_s=round(self.lasted_s(reason), 1))
+            del self._since_s[reason]
 
     def request_drain(self, why: str) -> None:
         """Start draining; further requests change nothing."""

@@ -83,7 +83,6 @@ class Pulse:
         """Read every sign once."""
         endpoints, feed = self._rpc.endpoints(), self._feed.health()
         tokens = feed.tokens.values()
-        away = next((r for r in self._lifecycle.reasons if r.type == "LedgerUnavailable"), None)
         bot, landed = self._book.bot, self._tally.landed
         return Vitals(
             endpoints=len(endpoints),
@@ -92,11 +91,11 @@ class Pulse:
             tokens=len(tokens),
             tokens_stale=sum(t.stale for t in tokens),
             feed_silent_ms=min((t.stale_ms for t in tokens), default=0) if feed.stale else 0,
-            ledger_away_ms=max(0, now_ms - away.since_ms) if away else 0,
+            ledger_away_ms=round(self._lifecycle.lasted_s("LedgerUnavailable") * 1000),
             loop_lag_ms=self._lag.worst_ms,
             clock_step_ms=self._lag.clock_step_ms,
             queue_utilization=self._utilization(),
-            oldest_open_ms=self._trades.oldest_ms(now_ms),
+            oldest_open_ms=self._trades.oldest_ms(),
             failed_trades=sum(landed),
             landed_trades=len(landed),
             fee_lamports=None if bot.paper else bot.wallet_lamports,

@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from tradingbot_engine.book import Book
+from tradingbot_engine.clock import Clock
 from tradingbot_engine.core.intents import LIVE, TERMINAL
 from tradingbot_engine.domain.events import SignalSettled
 from tradingbot_engine.domain.intents import IntentRecord, IntentState
 from tradingbot_engine.domain.signals import Purpose
-from tradingbot_engine.domain.units import IntentId, UnixMs
+from tradingbot_engine.domain.units import IntentId
 from tradingbot_engine.errors import FatalError, Fenced
 from tradingbot_engine.execution.sizing import SHORT
 from tradingbot_engine.execution.trade import TradeDriver
@@ -40,12 +41,16 @@ class Trades:
         lifecycle: Lifecycle,
         tally: Tally,
         emit: Callable[[SignalSettled], None],
+        clock: Clock,
     ) -> None:
         self._driver = driver_with(self.stepped)
         self._book, self._lifecycle, self._tally, self._emit = book, lifecycle, tally, emit
+        self._clock = clock
         self._tasks: dict[IntentId, asyncio.Task[None]] = {}
         self._records: dict[IntentId, IntentRecord] = {}
         """Each followed trade as it was last seen."""
+        self._decided_s: dict[IntentId, float] = {}
+        """When each was decided, on the monotonic clock: the wall clock may be set while it is followed."""
         self._unresolved: set[IntentId] = set()
         self._strays: set[IntentId] = set()
         self._faulty: set[IntentId] = set()
@@ -55,9 +60,9 @@ class Trades:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def oldest_ms(self, now_ms: UnixMs) -> int:
+    def oldest_ms(self) -> int:
         """Return how long ago the oldest trade in flight was decided; 0 without any."""
-        return max((now_ms - r.intent.created_at_ms for r in self._records.values()), default=0)
+        return round((self._clock.monotonic_s() - min(self._decided_s.values())) * 1000) if self._decided_s else 0
 
     @property
     def exits_unsent(self) -> int:
@@ -81,11 +86,16 @@ class Trades:
         task = asyncio.create_task(self._run(record, ownership), name=f"trade-{record.intent.id[:8]}")
         self._tasks[record.intent.id] = task
         self._records[record.intent.id] = record
+        age_ms = max(
+            0, self._clock.now_ms() - record.intent.created_at_ms
+        )  # of what an earlier process began: by the wall
+        self._decided_s[record.intent.id] = self._clock.monotonic_s() - age_ms / 1000
         task.add_done_callback(lambda _: self._forget(record.intent.id))
 
     def _forget(self, intent_id: IntentId) -> None:
         self._tasks.pop(intent_id, None)
         self._records.pop(intent_id, None)
+        self._decided_s.pop(intent_id, None)
 
     def adopt_strays(self, open_now: Sequence[IntentRecord], owned: Mapping[int, Ownership]) -> None:
         """

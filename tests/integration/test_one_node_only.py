@@ -5,53 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
+from support.one_node import ALONE_AFTER_S, Scene, pool, silence
 from trade_rig import TradeRig, a_bot, a_world, an_intent, old_copy
 
 from tradingbot_engine.clock import SystemClock
-from tradingbot_engine.comparison import ALONE_AFTER_S, Comparison, entries_wait_for_two
+from tradingbot_engine.comparison import entries_wait_for_two
 from tradingbot_engine.domain.intents import IntentState
 from tradingbot_engine.domain.signals import Purpose
 from tradingbot_engine.errors import LedgerBehindChain, TemporaryError
-from tradingbot_engine.ledger.port import Ledger
-from tradingbot_engine.lifecycle import ONE_NODE, Lifecycle, Phase
+from tradingbot_engine.lifecycle import ONE_NODE, Lifecycle
 from tradingbot_engine.recovery import ChainUnread, TooFewNodes, compare_with_chain
-from tradingbot_engine.rpc.pool import RpcPool
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-class Patient(SystemClock):
-    """The machine's clock, which a test can set forward."""
-
-    ahead_s = 0.0
-
-    def monotonic_s(self) -> float:
-        return super().monotonic_s() + self.ahead_s
-
-
-class Scene:
-    """A comparison on its way, with the lifecycle that it tells."""
-
-    def __init__(self, rig: TradeRig, rpc: RpcPool, ledger: Ledger | None = None) -> None:
-        self.clock = Patient()
-        self.lifecycle = Lifecycle(clock=self.clock)
-        self.lifecycle.enter(Phase.READY)
-        self.ledger = ledger or rig.ledger
-        self.comparison = Comparison(ledger=self.ledger, rpc=rpc, lifecycle=self.lifecycle, clock=self.clock)
-
-    async def compare(self, *, after_s: float = 0.0) -> None:
-        self.clock.ahead_s += after_s
-        await self.comparison.compare(await self.ledger.bot())
-
-    async def wait_for_one(self) -> None:
-        """Be refused once, and come again when one node may be heard."""
-        with pytest.raises(TooFewNodes):
-            await self.compare()
-        await self.compare(after_s=ALONE_AFTER_S)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -71,15 +39,6 @@ async def rig(bot) -> AsyncIterator[TradeRig]:
     await rig.finalize()
     yield rig
     rig.cluster.faults.clear()
-
-
-def pool(rig: TradeRig, *, names: Any = None) -> RpcPool:
-    endpoints = rig.settings.rpc.endpoints if names is None else names
-    return RpcPool(endpoints, request_timeout_s=1.0, max_in_flight=16, clock=SystemClock())
-
-
-def silence(rig: TradeRig, nodes: list[int]) -> None:
-    rig.fault(kind="http_error", nodes=nodes, status=503)
 
 
 async def test_after_two_minutes_one_node_is_enough_for_exits_and_the_reason_says_so(rig):

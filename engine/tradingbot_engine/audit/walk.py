@@ -31,6 +31,9 @@ FINALIZED = {"commitment": "finalized"}
 _SHOWN = 5
 
 
+# It reads like `execution/unreadable.py`, and so does what raises it: on purpose. The audit shares nothing with the executor
+# whose trades it proves but the transport and the types of `rpc` (import-linter): what is got wrong there must not be wrong
+# here in the same way.
 class ChainUnreadable(TemporaryError):
     """No node could tell what was needed, after several tries: the audit proves nothing; try again or name another node."""
 

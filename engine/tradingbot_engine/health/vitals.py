@@ -26,7 +26,7 @@ class Vitals:
     feed_silent_ms: int
     """Wall time since the newest proof of life of any token, while all are stale; 0 otherwise."""
     ledger_away_ms: int
-    """Wall time since the ledger last answered, while it does not; 0 otherwise."""
+    """How long the ledger has not answered, by the monotonic clock; 0 if it does."""
     loop_lag_ms: float
     """How late the event loop woke in the worst of the latest seconds."""
     clock_step_ms: float
@@ -34,7 +34,7 @@ class Vitals:
     queue_utilization: float
     """0 to 1, as the autoscaler sees it."""
     oldest_open_ms: int
-    """Age of the oldest trade in flight; 0 without any."""
+    """Age of the oldest trade in flight, by the monotonic clock since this process follows it; 0 without any."""
     failed_trades: int
     """Of the newest `landed_trades` transactions, how many only paid their fee."""
     landed_trades: int

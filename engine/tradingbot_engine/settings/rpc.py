@@ -213,6 +213,11 @@ class RpcSettings(Group):
     A longer answer is a fault of the endpoint. The longest that is asked for: the largest account there can be, 10 MiB as
     13.4 MiB of base64; a list of 100,000 blocks is about 1 MB.
     """
+    one_node_after_s: float = Field(default=120, ge=1, le=86_400)
+    """
+    After a start, or after the ledger was away: how long a second node is waited for before the word of the only one that
+    answers is enough to leave positions by. Entries wait for two however long it takes (reason `OneNodeOnly`).
+    """
     single_flight: bool = True
     """Whether equal reads of accounts at one time share one request; never sends, nor what proves anything."""
     queue: RpcQueueSettings = RpcQueueSettings()

@@ -1,5 +1,9 @@
 """Phases, reasons, and what they allow."""
 
+import asyncio
+
+import pytest
+
 from tradingbot_engine.clock import ManualClock
 from tradingbot_engine.lifecycle import Lifecycle, Phase
 
@@ -86,3 +90,20 @@ def test_a_reason_that_turns_out_to_be_fatal_is_fatal_also_in_the_same_words():
     life.clear("WrongGenesis")
     assert life.fatal is not None
     assert not life.may_trade
+
+
+@pytest.mark.parametrize("jump_ms", [3_600_000, -3_600_000])
+def test_how_long_a_reason_stands_does_not_change_with_the_wall_clock(jump_ms: int) -> None:
+    """A time service sets the clock when it likes; `since` is for people, the duration decides whether the bot is well."""
+    life, clock = fresh()
+    assert life.lasted_s("LedgerUnavailable") == 0
+    life.tell("LedgerUnavailable", "no answer")
+    clock.step_wall(jump_ms)
+    assert life.lasted_s("LedgerUnavailable") == 0
+    asyncio.run(clock.advance(2))
+    life.tell("LedgerUnavailable", "still none")
+    assert life.lasted_s("LedgerUnavailable") == 2
+    life.clear("LedgerUnavailable")
+    assert life.lasted_s("LedgerUnavailable") == 0
+    life.tell("LedgerUnavailable", "again")
+    assert life.lasted_s("LedgerUnavailable") == 0
