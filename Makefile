@@ -90,7 +90,7 @@ cluster-down: $(READY)  ## Take the cluster away; the machine is as it was befor
 	@$(BIN)/python hack/cluster down $(ARGS)
 
 cluster-test: cluster-build  ## Test hack/cluster itself: clusters come, break, heal and leave nothing behind
-	$(BIN)/pytest tests/cluster -m "slow or not slow" $(ARGS)
+	TRADINGBOT_KUBERNETES=all $(BIN)/pytest tests/cluster tests/integration/test_operator_api_server.py -m "kubernetes and slow" $(ARGS)
 
 agreement: $(READY) cluster-packages  ## Compare models and CRD on thousands of random specs, on a real API server (SPECS=…)
 	@$(BIN)/python hack/cluster build kubebox

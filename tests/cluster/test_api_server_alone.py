@@ -8,18 +8,19 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import yaml
-from support.api_server import MISSING, a_kube_api, kube_api
+from support.api_server import a_kube_api, built_kubernetes, kube_api
 
 from tradingbot_cluster.control_plane import ControlPlane
 from tradingbot_cluster.errors import Failed
-from tradingbot_cluster.places import places
 from tradingbot_cluster.processes import Process
-from tradingbot_cluster.programs import KUBEBOX, KUBERNETES
+from tradingbot_cluster.programs import KUBERNETES
 
 __all__ = ["kube_api"]
+T = TypeVar("T")
 pytestmark = pytest.mark.kubernetes
 
 CRD = {
@@ -105,9 +106,9 @@ def test_with_controllers_children_follow_their_owners() -> None:
         def pods() -> list[str]:
             return api.kubectl("get", "pods", "--selector=app=d", "--output=jsonpath={.items[*].status.phase}").split()
 
-        wait_until(lambda: pods() == ["Pending", "Pending"])
+        assert soon(pods, ["Pending", "Pending"]) == ["Pending", "Pending"]
         api.kubectl("delete", "deployment", "d")
-        wait_until(lambda: pods() == [])
+        assert soon(pods, []) == []
 
 
 @pytest.mark.slow
@@ -137,19 +138,17 @@ def test_nothing_is_left_after_the_end_of_the_block() -> None:
 @pytest.mark.slow
 def test_no_process_outlives_a_test_run_that_is_killed(tmp_path: Path) -> None:
     """`kill -9` of the process that started them ends them all."""
-    if KUBEBOX.find(places()) is None:
-        pytest.skip(MISSING)
     code = """
 import sys, time
+from pathlib import Path
 from tradingbot_cluster.control_plane import control_plane
-from tradingbot_cluster.places import places
-from tradingbot_cluster.programs import KUBEBOX
-with control_plane(KUBEBOX.find(places()), controllers=True) as api:
+with control_plane(Path(sys.argv[1]), controllers=True) as api:
     print(api.folder, *[child.pid for child in api.running.values()], flush=True)
     time.sleep(600)
 """
     env = {**os.environ, "PYTHONPATH": "hack/cluster", "TMPDIR": str(tmp_path)}
-    starter = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=env)
+    command = [sys.executable, "-c", code, str(built_kubernetes())]
+    starter = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
     assert starter.stdout
     _, *pids = starter.stdout.readline().split()
     processes = [process for pid in pids if (process := Process.of(int(pid)))]
@@ -160,8 +159,9 @@ with control_plane(KUBEBOX.find(places()), controllers=True) as api:
     assert [process for process in processes if not process.wait(20)] == []
 
 
-def wait_until(true: Callable[[], bool], timeout_s: float = 60.0) -> None:
+def soon(ask: Callable[[], T], wanted: T, timeout_s: float = 60.0) -> T:
+    """Return the answer as soon as it is the wanted one, else the last one."""
     deadline = time.monotonic() + timeout_s
-    while not true():
-        assert time.monotonic() < deadline, "did not come true"
+    while (answer := ask()) != wanted and time.monotonic() < deadline:
         time.sleep(0.1)
+    return answer

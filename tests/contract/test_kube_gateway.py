@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from support.api_server import a_kube_api
+from support.api_server import kube_api
 from support.kube_fake import FakeKube
 from support.kube_person import Person
 
@@ -12,13 +12,8 @@ from tradingbot_operator.kube.client import KubeClient
 from tradingbot_operator.kube.errors import AlreadyExists, Conflict, NotFound
 from tradingbot_operator.kube.kinds import CONFIG_MAP, SECRET, SERVICE_ACCOUNT
 
+__all__ = ["kube_api"]
 NUMBERS = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def api():
-    with a_kube_api() as found:
-        yield found
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.kubernetes)])
@@ -28,7 +23,7 @@ async def place(request):
     if request.param == "fake":
         yield FakeKube(), name
         return
-    api = request.getfixturevalue("api")
+    api = request.getfixturevalue("kube_api")
     async with Person(api.kubeconfig) as person:
         await person.namespace(name)
     client = KubeClient(await configuration(kubeconfig=str(api.kubeconfig)))

@@ -1,46 +1,23 @@
 """The operator's promises at a real API server, without controllers: a test plays the rest of Kubernetes."""
 
 import asyncio
-import itertools
 import json
 import re
 import time
-from collections.abc import AsyncIterator
 
 import pytest
-from support.api_server import a_kube_api
-from support.kube_person import Person, eventually
-from support.operator_rig import CRD, SYSTEM, Bench, operator
+from support.kube_person import eventually
+from support.operator_fixtures import an_api_that_knows_bots, bench, running
+from support.operator_rig import SYSTEM, operator
 
+__all__ = ["bench", "running"]
 pytestmark = pytest.mark.kubernetes
-NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
 def api():
-    """One API server for this file, with the resource defined and the operator's namespace made."""
-    with a_kube_api() as found:
-        found.kubectl("create", "namespace", SYSTEM)
-        found.kubectl("apply", "--server-side", "-f", CRD)
-        found.kubectl("wait", "--for=condition=Established", "crd/tradingbots.tradingbot.dev", "--timeout=60s")
+    with an_api_that_knows_bots() as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def running(api, tmp_path_factory):
-    """One operator for most tests."""
-    with operator(api.kubeconfig, tmp_path_factory.mktemp("operator"), "--identity", "operator-0") as found:
-        yield found
-
-
-@pytest.fixture
-async def bench(api, tmp_path) -> AsyncIterator[Bench]:
-    """A namespace of the test's own."""
-    async with Person(api.kubeconfig) as person, Person(api.kubeconfig, manager="kubelet") as kubelet:
-        name = await person.namespace(f"t{next(NUMBERS)}")
-        found = Bench(person, kubelet, name, tmp_path)
-        yield found
-        found.close()
 
 
 async def test_a_bot_becomes_its_children_and_a_status_about_its_generation(bench, running):
@@ -122,6 +99,7 @@ async def test_a_pause_sticks_though_the_engine_is_killed_at_once(bench, running
         return engine.heard("live")
 
     await eventually(told)
+    before = len(engine.heard("live"))
     engine.end()
     (engine.folder / "state.json").unlink()  # as if the ledger were lost, too
     engine.start()
@@ -130,9 +108,10 @@ async def test_a_pause_sticks_though_the_engine_is_killed_at_once(bench, running
     await bench.pod(suffix="2", engine=engine)
 
     async def told_again():
-        return len(engine.heard("live")) > 1 and engine.heard("live")[-1]["paused"]
+        return engine.heard("live")[before:]
 
-    await eventually(told_again)
+    heard = await eventually(told_again)
+    assert all(line["paused"] and line["kept"] for line in heard), "the new process is never told to trade"
     await bench.condition("Trading", "Paused")
 
 
@@ -161,6 +140,9 @@ async def test_a_change_by_hand_to_a_field_of_ours_is_put_back(bench, running):
         )
 
     await eventually(put_back)
+    changed = [await person.get(kind, here, "bonk-engine") for kind in ("Deployment", "NetworkPolicy", "Role")]
+    assert "evil:1" not in json.dumps(changed)
+    assert everything not in changed[2]["rules"]
 
 
 async def test_what_somebody_added_is_left_alone_and_listed(bench, running):
@@ -321,6 +303,8 @@ async def test_the_way_out_of_a_deletion_that_waits(bench, running):
         return not await bench.bot() and not await bench.person.list("Job", bench.namespace)
 
     await eventually(gone)
+    left = {name for kind, name in await bench.versions() if kind == "PersistentVolumeClaim"}
+    assert left == {"bonk-ledger"}, "what is still open can be settled from it later"
 
 
 async def test_an_orphaning_deletion_settles_nothing(bench, running):
@@ -378,6 +362,7 @@ async def test_an_operator_told_to_end_in_the_middle_of_its_work_ends_soon_and_l
         await bench.observed(name)
 
 
+@pytest.mark.slow  # make cluster-test
 async def test_a_second_operator_by_mistake_changes_nothing_and_takes_over_when_the_first_ends(
     bench, running, api, tmp_path
 ):
@@ -435,6 +420,7 @@ async def test_a_namespace_that_is_being_deleted_is_said_and_holds_what_may_be_o
     await bench.condition("Degraded", "NamespaceTerminating")
 
 
+@pytest.mark.slow  # make cluster-test
 async def test_an_api_server_that_was_away_is_found_again(bench, running, api):
     """Killed and started anew: the operator goes on, and is told of what happened since."""
     await bench.trading()

@@ -1,43 +1,24 @@
 """The operator beside Kubernetes' own controllers: roll-outs, garbage collection, namespaces that go, and `tradingbot plan`."""
 
-import itertools
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 
 import pytest
 import yaml
-from support.api_server import a_kube_api
-from support.kube_person import Person, eventually
-from support.operator_rig import CRD, SYSTEM, Bench, operator
+from support.kube_person import eventually
+from support.operator_fixtures import an_api_that_knows_bots, bench, running
+from support.operator_rig import Bench
 from support.operator_stage import PAPER
 
+__all__ = ["bench", "running"]
 pytestmark = pytest.mark.kubernetes
-NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
 def api():
-    with a_kube_api(controllers=True) as found:
-        found.kubectl("create", "namespace", SYSTEM)
-        found.kubectl("apply", "--server-side", "-f", CRD)
-        found.kubectl("wait", "--for=condition=Established", "crd/tradingbots.tradingbot.dev", "--timeout=60s")
+    with an_api_that_knows_bots(controllers=True) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def running(api, tmp_path_factory):
-    with operator(api.kubeconfig, tmp_path_factory.mktemp("operator"), "--identity", "operator-0") as found:
-        yield found
-
-
-@pytest.fixture
-async def bench(api, tmp_path) -> AsyncIterator[Bench]:
-    async with Person(api.kubeconfig) as person, Person(api.kubeconfig, manager="kubelet") as kubelet:
-        found = Bench(person, kubelet, await person.namespace(f"g{next(NUMBERS)}"), tmp_path)
-        yield found
-        found.close()
 
 
 async def pods(bench: Bench) -> list[str]:
