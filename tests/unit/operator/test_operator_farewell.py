@@ -32,6 +32,13 @@ def alive(stage: Stage) -> bool:
     return ("TradingBot", "trading", "bonk") in stage.kube.objects
 
 
+async def goes_with_its_pod(stage: Stage, pod) -> bool:
+    """Let the pod end; return whether the bot is gone then, and nothing was settled."""
+    ended(stage, pod)
+    await stage.turn()
+    return not alive(stage) and "Job" not in stage.kinds()
+
+
 async def test_the_engine_is_asked_to_drain_before_its_deployment_goes(stage):
     """A pod that is ended drains in its preStop hook; asked before, it can be heard to say what is open."""
     await dying(stage)
@@ -51,10 +58,7 @@ async def test_what_an_engine_said_outlives_the_operator_and_the_pod(stage):
     assert stage.reason("Drained") == "NothingOpen"
     stage.restart()
     stage.engines.heard.clear()
-    ended(stage, pod)
-    await stage.turn()
-    assert not alive(stage)
-    assert "Job" not in stage.kinds()
+    assert await goes_with_its_pod(stage, pod)
 
 
 async def test_a_bot_with_trades_open_is_settled_by_a_job(stage):
@@ -135,9 +139,7 @@ async def test_a_pod_that_never_started_has_nothing_to_drain(stage):
     stage.kube.remove("TradingBot", "trading", "bonk")
     await stage.turn()
     assert stage.reason("Drained") == "NeverStarted"
-    ended(stage, pod)
-    await stage.turn()
-    assert not alive(stage)
+    assert await goes_with_its_pod(stage, pod)
 
 
 async def test_a_pod_that_did_not_start_after_one_that_traded_is_no_proof(stage):
@@ -183,10 +185,7 @@ async def test_orphan_ends_the_pods_and_settles_nothing(stage):
     pod = await dying(stage, deletionPolicy="Orphan")
     stage.says(pod, phase="STOPPED", trading=False, openIntents=2)
     await stage.turn(2)
-    ended(stage, pod)
-    await stage.turn()
-    assert not alive(stage)
-    assert "Job" not in stage.kinds()
+    assert await goes_with_its_pod(stage, pod)
 
 
 async def test_a_wrong_manifest_is_drained_all_the_same(stage):
@@ -195,9 +194,7 @@ async def test_a_wrong_manifest_is_drained_all_the_same(stage):
     stage.kube.put({**stage.bot, "spec": {**stage.bot["spec"], "strategies": []}})
     stage.says(pod, phase="STOPPED", trading=False, openIntents=0)
     await stage.turn(2)
-    ended(stage, pod)
-    await stage.turn()
-    assert not alive(stage)
+    assert await goes_with_its_pod(stage, pod)
 
 
 async def test_a_namespace_that_goes_first_holds_the_bot_and_says_so(stage):
