@@ -254,13 +254,24 @@ class Cluster:
         say("nodes: created")
 
     def _wait_for_pods(self, say: Say) -> None:
-        self.kubectl("wait", "nodes", "--all", "--for=condition=Ready", f"--timeout={READY_WITHIN_S}s")
-        self.kubectl(
-            "--namespace=kube-system", "wait", "pods", "--all", "--for=condition=Ready", f"--timeout={READY_WITHIN_S}s"
-        )
+        deadline = time.monotonic() + READY_WITHIN_S
+        self._wait(deadline, "nodes", "--all", "--for=condition=Ready")
+        self._wait(deadline, "pods", "--all", "--for=condition=Ready", "--namespace=kube-system")
         # Pods can be made in a namespace once it has its service account.
-        self.kubectl("wait", "serviceaccount/default", "--for=create", f"--timeout={READY_WITHIN_S}s")
+        self._wait(deadline, "serviceaccount/default", "--for=create")
         say("nodes and system pods: ready")
+
+    def _wait(self, deadline: float, *words: str) -> None:
+        """Run `kubectl wait`, again where an API server that has only just begun is too busy to answer ("TLS handshake timeout")."""
+        while True:
+            left_s = max(1, round(deadline - time.monotonic()))
+            try:
+                self.kubectl("wait", *words, f"--timeout={left_s}s")
+                return
+            except Failed:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.5)
 
     def _write(self, state: State) -> None:
         draft = self.folder / "state.new"
