@@ -18,7 +18,7 @@ SPECS ?= 5000
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check unit system images charts floods chaos soak faults mutants model bench lock generate clean
-.PHONY: cluster-packages cluster-build cluster-up cluster-down cluster-test agreement
+.PHONY: cluster-packages cluster-build cluster-up cluster-down cluster-test e2e-argo agreement
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -91,6 +91,11 @@ cluster-down: $(READY)  ## Take the cluster away; the machine is as it was befor
 
 cluster-test: cluster-build  ## Test hack/cluster itself: clusters come, break, heal and leave nothing behind
 	TRADINGBOT_KUBERNETES=all $(BIN)/pytest tests/cluster tests/integration/test_operator_api_server.py -m "kubernetes and slow" $(ARGS)
+
+e2e-argo: $(READY)  ## A real Argo CD syncs the charts and a bot from Git, heals, rolls back and prunes, on a real API server; does all its set-up
+	@hack/system-packages argo
+	@$(BIN)/python hack/cluster build kubebox helm argocd
+	$(BIN)/pytest tests/argo -m "slow or not slow" $(ARGS)
 
 agreement: $(READY) cluster-packages  ## Compare models and CRD on thousands of random specs, on a real API server (SPECS=…)
 	@$(BIN)/python hack/cluster build kubebox

@@ -41,13 +41,19 @@ def test_the_resource_is_never_pruned() -> None:
     assert "finalizers" not in APPLICATIONS["tradingbot-crds"]["metadata"]
 
 
-def test_a_pause_and_the_autoscalers_replicas_are_left_alone_in_comparison_and_sync() -> None:
+def test_the_autoscalers_replicas_are_left_alone_in_comparison_and_sync() -> None:
     """ignoreDifferences alone governs the comparison; the next sync would write them."""
     spec = APPLICATIONS["bots"]["spec"]
     (rule,) = spec["ignoreDifferences"]
     assert (rule["group"], rule["kind"]) == ("tradingbot.dev", "TradingBot")
-    assert set(rule["jsonPointers"]) == {"/spec/replicas", "/spec/paused"}
+    assert rule["jsonPointers"] == ["/spec/replicas"]
     assert "RespectIgnoreDifferences=true" in spec["syncPolicy"]["syncOptions"]
+
+
+def test_no_pause_is_written_back_by_argo_cd() -> None:
+    """A field that it is told to respect it writes as it saw it last: a pause in the middle of a sync would be lost."""
+    pointers = [p for rule in APPLICATIONS["bots"]["spec"]["ignoreDifferences"] for p in rule["jsonPointers"]]
+    assert "/spec/paused" not in pointers
 
 
 def test_a_refused_commit_does_not_block_the_next() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -12,11 +14,13 @@ from typing import Any
 import click
 
 from tradingbot_cluster import components, doctor, images, logs, partition, supplies
-from tradingbot_cluster.cluster import ENGINES, Cluster
+from tradingbot_cluster.argocd import argo_cd
+from tradingbot_cluster.cluster import ENGINES, Cluster, kubectl_program
 from tradingbot_cluster.commands import run
 from tradingbot_cluster.engine import machine_engine
 from tradingbot_cluster.errors import ClusterError, Failed, Missing, NotRunning
 from tradingbot_cluster.places import places
+from tradingbot_cluster.programs import ARGOCD, HELM
 
 CHOICE = "E2E_CLUSTER"
 DEFAULT_NAME = "tradingbot"
@@ -207,6 +211,27 @@ def partition_(name: str, node: str, target: str) -> None:
 def heal(name: str, node: str) -> None:
     """Undo every partition of a node."""
     partition.heal(Cluster(name, places()), node)
+
+
+@main.command("argocd")
+@name_option
+def argocd_(name: str) -> None:
+    """Run a real Argo CD for a cluster until Ctrl-C; its Applications are asked about with kubectl."""
+    cluster = Cluster(name, places())
+    if existing_cluster():
+        config = existing_kubeconfig()
+    else:
+        cluster.running()
+        config = cluster.kubeconfig
+    say = say_with_time()
+    built, helm = ARGOCD.build(places(), say), HELM.build(places(), say)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, with nothing left
+    try:
+        with argo_cd(built.parent, kubeconfig=config, kubectl=kubectl_program(places()), helm=helm) as found:
+            say("Argo CD: ready (kubectl --namespace argocd get applications)")
+            found.wait_until(lambda: False, math.inf)
+    except KeyboardInterrupt:
+        say("Argo CD: stopped; what it has in the cluster stays there")
 
 
 @main.command("logs")

@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import signal
 import socket
 import ssl
 import subprocess
 import tempfile
-import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tradingbot_cluster.certificates import ADDRESS_OF_DOCUMENTATION, make_certificates
-from tradingbot_cluster.commands import last_lines
+from tradingbot_cluster.daemons import Daemons
 from tradingbot_cluster.errors import Failed
-from tradingbot_cluster.processes import die_with_parent
 from tradingbot_cluster.programs import KUBERNETES
 
 SERVICE_RANGE = "10.96.0.0/16"
@@ -41,18 +38,15 @@ def free_ports(count: int) -> list[int]:
         return [int(probe.getsockname()[1]) for probe in sockets]
 
 
-@dataclass
-class ControlPlane:
-    """A running API server and what belongs to it."""
+@dataclass(kw_only=True)
+class ControlPlane(Daemons):
+    """A running API server and what belongs to it; keys and data are in its folder, too."""
 
     kubebox: Path
-    folder: Path
-    """Keys, data and logs."""
     port: int
     etcd_port: int
     etcd_peer_port: int
     apiserver_arguments: Sequence[str] = ()
-    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
     def kubeconfig(self) -> Path:
@@ -78,27 +72,7 @@ class ControlPlane:
 
     def start(self, name: str) -> None:
         """Start one of `etcd`, `kube-apiserver`, `kube-controller-manager`; the second also anew after `stop`."""
-        log = (self.folder / f"{name}.log").open("ab")
-        with log:
-            self.running[name] = subprocess.Popen(
-                [str(self.kubebox), name, *self._arguments(name)],
-                preexec_fn=die_with_parent(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.folder,
-                start_new_session=True,  # Ctrl-C in a terminal is for the tests, which then stop these in their order
-            )
-
-    def stop(self, name: str, *, kill: bool = False) -> None:
-        """Stop one of them: as a shutdown would, or at once."""
-        process = self.running.pop(name)
-        process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        self.spawn(name, [self.kubebox, name, *self._arguments(name)])
 
     def wait_ready(self, timeout_s: float = READY_WITHIN_S) -> None:
         """
@@ -116,7 +90,7 @@ class ControlPlane:
                 return True
             return False
 
-        self._wait_until(answers, timeout_s)
+        self.wait_until(answers, timeout_s)
 
     def wait_for_controllers(self, timeout_s: float = READY_WITHIN_S) -> None:
         """
@@ -129,22 +103,7 @@ class ControlPlane:
         def works() -> bool:
             return bool(self.kubectl("get", "serviceaccount", "default", "--ignore-not-found", "--output=name"))
 
-        self._wait_until(works, timeout_s)
-
-    def _wait_until(self, true: Callable[[], bool], timeout_s: float) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not true():
-            ended = [name for name, process in self.running.items() if process.poll() is not None]
-            if ended or time.monotonic() > deadline:
-                name = ended[0] if ended else list(self.running)[-1]
-                what = "ended" if ended else f"was not ready after {timeout_s:g} s"
-                raise Failed(f"{name} {what}\n{last_lines((self.folder / f'{name}.log').read_text(errors='replace'))}")
-            time.sleep(0.05)
-
-    def close(self) -> None:
-        """Stop everything that runs, the data's keeper last."""
-        for name in reversed(list(self.running)):
-            self.stop(name)
+        self.wait_until(works, timeout_s)
 
     def _arguments(self, name: str) -> list[str]:
         pki = self.folder / "pki"
@@ -205,7 +164,14 @@ def control_plane(
     """
     folder = Path(tempfile.mkdtemp(prefix="tradingbot-api-"))
     port, etcd_port, etcd_peer_port = free_ports(3)
-    plane = ControlPlane(kubebox, folder, port, etcd_port, etcd_peer_port, apiserver_arguments)
+    plane = ControlPlane(
+        folder=folder,
+        kubebox=kubebox,
+        port=port,
+        etcd_port=etcd_port,
+        etcd_peer_port=etcd_peer_port,
+        apiserver_arguments=apiserver_arguments,
+    )
     try:
         make_certificates(kubebox, folder, version=KUBERNETES, port=plane.port, service_range=SERVICE_RANGE)
         plane.start("etcd")

@@ -1,5 +1,5 @@
 """
-The programs built from Go modules: Kubernetes in one binary, CoreDNS, kind, Helm and kubeconform.
+The programs built from Go modules: Kubernetes in one binary, CoreDNS, kind, Helm, kubeconform, and Argo CD in one binary.
 
 Every module's `go.sum` is committed, so that what is compiled is the same everywhere. A build takes minutes once; afterwards it
 is found under the hash of its inputs.
@@ -7,6 +7,7 @@ is found under the hash of its inputs.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -59,11 +60,15 @@ class Program:
     """Linker flags that set its version."""
     links: tuple[str, ...] = ()
     """Other names under which it is started."""
+    source: str = ""
+    """The module whose `published` files it is not used without."""
+    published: tuple[str, ...] = ()
+    """Paths of files in `source` that are kept beside it, under the same paths."""
 
     def key(self) -> str:
         """Return the hash of what it is built from."""
         files = [p for p in files_below(self.module) if p.suffix in {".go", ".mod", ".sum"}]
-        return fingerprint(files, self.package, self.flags, *self.links, base=self.module)
+        return fingerprint(files, self.package, self.flags, *self.links, *self.published, base=self.module)
 
     def find(self, places: Places) -> Path | None:
         """Return where it stands, None if it was not built yet."""
@@ -109,6 +114,14 @@ class Program:
         )
         for link in self.links:
             (folder / link).symlink_to(self.name)
+        if self.published:
+            told = subprocess.run(
+                [go, "list", "-m", "-f", "{{.Dir}}", self.source],
+                cwd=self.module, env={**os.environ, **settings}, capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            for path in self.published:
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(Path(told.stdout.strip()) / path, folder / path)
 
 
 KUBEBOX_NAMES = (
@@ -120,7 +133,32 @@ PAUSE = Program("pause", RECIPES / "kubebox", "./pause")
 KIND = Program("kind", RECIPES / "tools/kind", "sigs.k8s.io/kind")
 HELM = Program("helm", RECIPES / "tools/helm", "helm.sh/helm/v4/cmd/helm")
 KUBECONFORM = Program("kubeconform", RECIPES / "tools/kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform")
-PROGRAMS = {program.name: program for program in (KUBEBOX, COREDNS, PAUSE, KIND, HELM, KUBECONFORM)}
+ARGO_CD_MODULE = "github.com/argoproj/argo-cd/v3"
+ARGO_CD = required_version(RECIPES / "argocd", ARGO_CD_MODULE)
+"""The version of Argo CD that is built, such as `v3.2.11`."""
+_CONTROLLER = "argocd-application-controller"
+ARGOCD = Program(
+    "argocd",
+    RECIPES / "argocd",
+    ".",
+    f"-X {ARGO_CD_MODULE}/common.version={ARGO_CD.lstrip('v')}",
+    (_CONTROLLER, "argocd-repo-server"),
+    source=ARGO_CD_MODULE,
+    published=(
+        "manifests/crds/application-crd.yaml",
+        "manifests/crds/appproject-crd.yaml",
+        "manifests/base/config/argocd-cm.yaml",
+        *(
+            f"manifests/base/application-controller-roles/{_CONTROLLER}-{part}.yaml"
+            for part in ("sa", "role", "rolebinding")
+        ),
+        *(
+            f"manifests/cluster-rbac/application-controller/{_CONTROLLER}-clusterrole{part}.yaml"
+            for part in ("", "binding")
+        ),
+    ),
+)
+PROGRAMS = {program.name: program for program in (KUBEBOX, COREDNS, PAUSE, KIND, HELM, KUBECONFORM, ARGOCD)}
 
 
 def go_version() -> tuple[int, int] | None:
