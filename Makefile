@@ -18,10 +18,10 @@ SPECS ?= 5000
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check unit system images charts floods chaos soak faults mutants model bench lock generate clean
-.PHONY: cluster-packages cluster-build cluster-up cluster-down cluster-test e2e-argo agreement
+.PHONY: cluster-packages cluster-build cluster-up cluster-down cluster-test e2e e2e-argo agreement
 
 help:  ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
 
 run: $(READY)  ## Make the environment and let the sample bot trade on localnet (BOT=…, ARGS="--duration 60s")
 	@$(BIN)/tradingbot run -f $(BOT) $(ARGS)
@@ -88,6 +88,10 @@ cluster-up: $(READY) cluster-packages  ## Start a Kubernetes cluster on this mac
 
 cluster-down: $(READY)  ## Take the cluster away; the machine is as it was before (ARGS="--name mine")
 	@$(BIN)/python hack/cluster down $(ARGS)
+
+e2e: cluster-build  ## Bots on a real cluster: builds images, starts a kind cluster, ends it (E2E_CLUSTER=existing)
+	@[ "$$E2E_CLUSTER" = existing ] || $(MAKE) --no-print-directory images TARGETS="engine operator postgres"
+	$(BIN)/pytest tests/e2e -m e2e -s $(ARGS)
 
 cluster-test: cluster-build  ## Test hack/cluster itself: clusters come, break, heal and leave nothing behind
 	TRADINGBOT_KUBERNETES=all $(BIN)/pytest tests/cluster tests/integration/test_operator_api_server.py -m "kubernetes and slow" $(ARGS)
