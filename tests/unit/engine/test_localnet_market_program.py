@@ -134,7 +134,9 @@ AMOUNT = st.one_of(st.integers(1, 10**4), st.integers(1, 2**63), st.sampled_from
 RESERVE = st.one_of(st.integers(1, 10**4), st.integers(1, 2**62), st.sampled_from([0, 2**64 - 2**63]))
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     amount=AMOUNT,
     reserve_a=RESERVE,
@@ -188,7 +190,9 @@ def test_amount_in_is_the_least_that_buys_the_amount(out: int, reserve_in: int, 
     assert (amm.amount_out(needed - 1, reserve_in, reserve_out, fee_bps) or 0) < out
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     out=st.integers(0, 2**62),
     share=st.floats(0, 1.1),

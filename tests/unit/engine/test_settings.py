@@ -175,7 +175,7 @@ paths = st.sampled_from(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(paths, junk)
 def test_junk_anywhere_is_refused_or_valid_but_never_a_traceback(tmp_path, path, value):
     """Only SettingsInvalid may come out, whatever stands in the file."""
