@@ -145,6 +145,21 @@ async def test_a_change_by_hand_to_a_field_of_ours_is_put_back(bench, running):
     assert everything not in changed[2]["rules"]
 
 
+async def test_a_port_changed_by_hand_is_put_back(bench, running):
+    """To the API server it is another port than ours, and two of one name are refused."""
+    await bench.trading()
+    person, here = bench.person, bench.namespace
+    before = (await person.get("Service", here, "bonk-engine"))["spec"]["ports"]
+    await person.edit("Service", here, "bonk-engine", {"spec": {"ports": [{**before[0], "port": 81}, *before[1:]]}})
+
+    async def put_back():
+        found = await person.get("Service", here, "bonk-engine")
+        return found and found["spec"]["ports"] == before
+
+    await eventually(put_back)
+    await bench.condition("Degraded", "AsExpected")
+
+
 async def test_what_somebody_added_is_left_alone_and_listed(bench, running):
     """A container and an environment entry of a mesh or a person are no business of ours, but a person should know."""
     await bench.trading()

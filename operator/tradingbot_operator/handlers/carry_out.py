@@ -16,7 +16,7 @@ from tradingbot_operator.kube.errors import (
     Refused,
 )
 from tradingbot_operator.kube.gateway import Gateway, Object
-from tradingbot_operator.kube.kinds import TRADING_BOT
+from tradingbot_operator.kube.kinds import SERVICE, TRADING_BOT
 from tradingbot_operator.observed import FINALIZER, Observed
 from tradingbot_operator.rollout import Trouble
 from tradingbot_operator.steps import Apply, Drain, Hold, Make, Prune, PutLive, Release, Step, id_of
@@ -102,11 +102,29 @@ class _Work:
 
     async def apply(self, step: Apply) -> None:
         async def apply() -> None:
-            applied = await self._gateway.apply(step.body)
+            try:
+                applied = await self._gateway.apply(step.body)
+            except Refused as error:
+                await self._make_way(step.body, error)
+                raise
             self.outcome.written.append(applied)
             self.outcome.marks[id_of(step.body)] = mark(step.body, applied)
 
         await self._try(apply())
+
+    async def _make_way(self, body: Object, error: Refused) -> None:
+        """
+        Delete a Service that cannot be put right, and raise Conflict: it is made anew.
+
+        Its ports are told apart by their number. One that was changed by hand is another port than ours, beside which ours
+        is added, and two of one name are refused.
+        """
+        child = self._observed.children.get(id_of(body))
+        if child is None or child.stored.kind is not SERVICE or "Duplicate value" not in error.message:
+            return
+        here = self._observed.metadata["namespace"]
+        await self._gateway.delete(SERVICE, here, child.stored.name, uid=child.stored.uid)
+        raise Conflict("its ports were changed by hand: it is made anew", what=error.what) from error
 
     async def prune(self, step: Prune) -> None:
         await self._try(self._gateway.delete(step.kind, self._observed.metadata["namespace"], step.name, uid=step.uid))
