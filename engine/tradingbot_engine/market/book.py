@@ -18,6 +18,7 @@ from tradingbot_engine.market.discovery import Pool
 from tradingbot_engine.market.event_time import EventTime
 from tradingbot_engine.market.normalise import Malformed, slot_seen, vault_write
 from tradingbot_engine.market.port import FeedHealth, TokenHealth
+from tradingbot_engine.market.repairs import Repair, Repairs
 from tradingbot_engine.market.reserves import Pair, Reserves, Vault
 from tradingbot_engine.market.staleness import Staleness
 from tradingbot_engine.rpc.websocket import (
@@ -55,15 +56,6 @@ class _Watched:
     """Event time since which something may have been missed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Repair:
-    """Pools to read at `min_slot` or later (None: as soon as possible, which proves nothing about what was missed)."""
-
-    pools: tuple[Pool, ...]
-    min_slot: Slot | None
-    generation: int
-
-
 class PoolBook:
     """All pools of one feed."""
 
@@ -87,8 +79,7 @@ class PoolBook:
         self._fresh: set[Mint] = set()
         self._unreadable: dict[Mint, float] = {}
         """When to read again what could not be understood."""
-        self._generation = 0
-        self.repairs: dict[Mint, Slot | None] = {}
+        self.repairs = Repairs()
         self.refills: dict[Mint, UnixMs] = {}
         """Event time since which bars may be missing, by token."""
         self.counts: Counter[str] = Counter()
@@ -171,10 +162,8 @@ class PoolBook:
     def _lost(self) -> None:
         self._endpoint, self._slot = "", None
         self.counts["reconnects"] += 1
-        self._generation += 1
         self._fresh.clear()
-        # The next node may be behind this one, or the chain may return from an older state: slots are counted anew.
-        self.repairs = dict.fromkeys(self.repairs)
+        self.repairs.begin_anew()
         for mint, watched in self._watched.items():
             watched.acknowledged.clear()
             self._doubt(mint, watched, "Reconnecting")
@@ -192,7 +181,7 @@ class PoolBook:
         except Malformed:
             # Whatever it was, this vault was written, and we do not know what is in it now.
             self._doubt(mint, watched, "Malformed")
-            self._want(mint, self._slot)
+            self.repairs.want(mint, self._slot)
             raise
         self._staleness.proof(now_s)
         late = watched.reserves.late
@@ -216,12 +205,11 @@ class PoolBook:
             self._hole(seen.parent)
         elif seen.parent < last:
             self._fork(seen.slot, seen.parent)
-            # Nor will a read of a slot that was told and is no more ever be answered.
-            self.repairs = {m: None if at is None else min(at, seen.slot) for m, at in self.repairs.items()}
+            self.repairs.return_to(seen.slot)
         events: list[MarketEvent] = list(self._clock(self.time.passed_ms(seen.slot, self._commitment)))
         for mint in self._fresh:
             # Subscribed before this slot was told: what the node told nothing about is at most as old as its parent.
-            self._want(mint, seen.parent)
+            self.repairs.want(mint, seen.parent)
             if self._watched[mint].gap_from_ms is None:
                 self._watched[mint].gap_from_ms = max(0, self._clock_ms - FIRST_REFILL_MS)
         self._fresh.clear()
@@ -232,7 +220,7 @@ class PoolBook:
                 self._lone.discard(mint)
                 self.counts["lone"] += 1
                 self._doubt(mint, watched, "OneVaultTold")
-                self._want(mint, at_slot)
+                self.repairs.want(mint, at_slot)
         return events
 
     def believe(self, slot: Slot) -> None:
@@ -249,7 +237,7 @@ class PoolBook:
         self.counts["holes"] += 1
         for mint, watched in self._watched.items():
             self._doubt(mint, watched, "Hole")
-            self._want(mint, parent)
+            self.repairs.want(mint, parent)
 
     def _fork(self, slot: Slot, parent: Slot) -> None:
         """What is known of slots above `parent` was undone; `slot` is on the chain that is left."""
@@ -257,7 +245,7 @@ class PoolBook:
         if not undone:
             return
         self.counts["forks"] += 1
-        self._generation += 1
+        self.repairs.generation += 1
         for mint, watched in undone:
             watched.reserves.forget()
             self._lone.discard(mint)
@@ -269,33 +257,15 @@ class PoolBook:
             watched.gap_from_ms = self._clock_ms
         self._staleness.unsound(mint, why)
 
-    def _want(self, mint: Mint, min_slot: Slot | None) -> None:
-        known = self.repairs.get(mint)
-        self.repairs[mint] = min_slot if known is None else max(known, min_slot or 0)
-
     # --- what reading says
     def next_repair(self, limit: int) -> Repair | None:
-        """Take up to `limit` pools off `repairs`; those that may be read at any slot first."""
-        if not self.repairs:
-            return None
-        hasty = [m for m, slot in self.repairs.items() if slot is None]
-        chosen = (hasty or list(self.repairs))[:limit]
-        slots = [slot for m in chosen if (slot := self.repairs.pop(m)) is not None]
-        pools = tuple(self._watched[m].pool for m in chosen)
-        return Repair(pools, max(slots) if slots else None, self._generation)
-
-    def give_back(self, repair: Repair) -> None:
-        """A repair could not be done: it is still wanted, unless the chain it was meant for is gone."""
-        for pool in repair.pools:
-            if repair.generation == self._generation:
-                self._want(pool.mint, repair.min_slot)
-            else:
-                self.repairs.setdefault(pool.mint, None)
+        """Take up to `limit` pools off `repairs`."""
+        return self.repairs.next(limit, lambda mint: self._watched[mint].pool)
 
     def repaired(self, repair: Repair, mint: Mint, slot: Slot, base: BaseUnits, quote: QuoteUnits) -> list[MarketEvent]:
         """Take both vaults of a pool as one bank held them at `slot`."""
         watched = self._watched[mint]
-        if repair.generation != self._generation:
+        if not self.repairs.holds(repair):
             # Asked before a fork or a lost connection: it may speak of a chain that is no more.
             self.repairs.setdefault(mint, None)
             return []
@@ -348,7 +318,7 @@ class PoolBook:
             events += self._clock(self.time.at_ms(0))
         for mint in [m for m, due_s in self._unreadable.items() if due_s <= now_s]:
             del self._unreadable[mint]
-            self._want(mint, self._last_slot)
+            self.repairs.want(mint, self._last_slot)
         changes: list[FeedStatus] = self._staleness.changes(now_s, self._clock_ms)
         return events + changes
 

@@ -23,13 +23,14 @@ from tradingbot_engine.domain.events import BAR_MS, Bar, HistoryLoaded, MarketEv
 from tradingbot_engine.domain.tokens import Token
 from tradingbot_engine.domain.units import Mint, Slot, UnixMs
 from tradingbot_engine.errors import EngineError, TemporaryError
-from tradingbot_engine.market.book import SLOTS, PoolBook, Repair
+from tradingbot_engine.market.book import SLOTS, PoolBook
 from tradingbot_engine.market.discovery import Discovery, Pool
 from tradingbot_engine.market.event_time import EventTime
 from tradingbot_engine.market.history import HistoryClient, HistoryUnavailable, PoolNow
 from tradingbot_engine.market.normalise import AccountData, Malformed, vault_amount
 from tradingbot_engine.market.port import Feed, FeedHealth
 from tradingbot_engine.market.provider import new_session
+from tradingbot_engine.market.repairs import Repair
 from tradingbot_engine.market.tokens import QUOTE_DECIMALS, QUOTE_MINTS, read_accounts, resolve_tokens
 from tradingbot_engine.market.usd import UsdPoller
 from tradingbot_engine.market.witness import final_signature
@@ -155,11 +156,11 @@ class PoolFeed:
                 )
             except NodeBehind:
                 # The commitment trails the newest slot: what was told now can be read a slot or two later.
-                self._book.give_back(repair)
+                self._book.repairs.give_back(repair)
                 await self._clock.sleep(NOT_THERE_YET_S)
                 continue
             except EngineError as error:
-                self._book.give_back(repair)
+                self._book.repairs.give_back(repair)
                 _log.debug("pools not read", error=str(error))
                 await self._clock.sleep(pause_s)
                 pause_s = min(REPAIR_PAUSE_S[1], pause_s * 2)

@@ -188,7 +188,7 @@ def test_a_chain_that_returns_from_an_older_state_is_followed_at_its_lower_slots
     stage.book.repairs[MINT] = 129
     in_flight = stage.book.next_repair(10)
     stage.tell(Lost("one", "closed"))
-    stage.book.give_back(in_flight)
+    stage.book.repairs.give_back(in_flight)
     assert stage.book.repairs == {MINT: None}
     stage.connect(105)
     assert not stage.book.repaired(in_flight, MINT, 130, 900_000, 56_000_000)
