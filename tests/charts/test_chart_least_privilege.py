@@ -57,14 +57,21 @@ GRANTED_ON = rights(role(a_bot("any").bot, context=CONTEXT)["rules"])
 """What engines' Roles hold: nobody grants what he has not."""
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("rights")
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    found = tmp_path / "audit"
+    found.mkdir()
+    return found
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def api(folder: Path) -> Iterator[ControlPlane]:
-    """An API server that also checks what some clusters check: who may block the deletion of an owner."""
+    """
+    An API server of its own that also checks what some clusters check: who may block the deletion of an owner.
+
+    Nobody collects garbage there, so the children of one life would be in the way of the next: to take over what names another
+    owner takes the right to delete it, which the operator does not have of all of them.
+    """
     plugins = "--enable-admission-plugins=OwnerReferencesPermissionEnforcement"
     with a_kube_api(apiserver_arguments=[plugins, *audit_arguments(folder)]) as found:
         for name in (SYSTEM, HERE):
