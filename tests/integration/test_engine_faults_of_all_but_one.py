@@ -21,6 +21,7 @@ def line() -> Iterator[dict[str, Any]]:
         yield line
 
 
+@pytest.mark.slow  # make faults
 async def test_with_all_nodes_but_one_dead_exits_go_out_and_no_entry_does(line, tmp_path):
     """Every position of before is sold by one node's word; entries begin when a second one answers; 0/0/0."""
     async with stage(line, tmp_path, hold_bars=(6, 8), rpc={"one_node_after_s": ALONE_S}) as bot:
