@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +41,24 @@ def children_of(pid: int) -> list[int]:
 
 @contextmanager
 def standing_still(pids: list[int]) -> Iterator[None]:
-    """Stop the processes, and let them go on afterwards."""
+    """Stop the processes, and let them go on afterwards.
+
+    A server has short-lived workers: one that had ended before it was stopped is waited for by its parent as soon as that goes on.
+    """
     assert pids
     try:
         for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+            signalled(pid, signal.SIGSTOP)
+        assert any(Path(f"/proc/{pid}").exists() for pid in pids), "nothing stands still"
         yield
     finally:
         for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+            signalled(pid, signal.SIGCONT)
+
+
+def signalled(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 @pytest.mark.parametrize("stopped", ["its sessions", "the whole server"])
