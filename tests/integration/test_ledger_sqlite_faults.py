@@ -112,6 +112,41 @@ async def test_a_writer_killed_at_random_loses_no_answer_and_leaves_no_half_tran
     assert len(answered) > 150
 
 
+def test_whoever_opens_the_file_beside_the_engine_sees_all_that_was_answered(tmp_path: Path) -> None:
+    """
+    Audits and watchers read while the log is written and carried over; a state of before an answer would lead them astray.
+
+    Each reading is by a connection of its own, in another process than the writer's, as an audit's is.
+    """
+    path = tmp_path / "ledger.db"
+    worker = subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(path), json.dumps([str(HERE.parent)])], stdout=subprocess.PIPE
+    )
+    assert worker.stdout is not None
+    order = ("INTENT", "SIGNED", "DONE")
+    readings, carried_over, rest, stamps = 0, 0, b"", set()
+    try:
+        while readings < 300 or carried_over < 3:
+            said = os.read(worker.stdout.fileno(), 1 << 20)  # all there is, so that the newest answer is looked for
+            assert said, "the writer ended"
+            *lines, rest = (rest + said).split(b"\n")
+            if not lines:
+                continue
+            state, identity = json.loads(lines[-1])
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as reader:
+                found = reader.execute("SELECT state FROM intents WHERE id = ?", (identity,)).fetchone()
+            assert found, f"{identity} was answered {state}, and a reader that came later does not see it"
+            assert order.index("SIGNED" if found[0] == "EXPIRED" else found[0]) >= order.index(state)
+            readings += 1
+            stamps.add(path.stat().st_mtime_ns)
+            carried_over = len(stamps) - 1
+    finally:
+        worker.kill()
+        worker.wait()
+        worker.stdout.close()
+    assert carried_over >= 3, "the log was never carried over"
+
+
 async def test_a_full_disk_is_unavailable_undoes_the_whole_batch_and_passes(tmp_path: Path) -> None:
     """Nothing is half done, and once there is room the same calls succeed. (A limit on the file's size gives SQLITE_FULL or IOERR.)"""
     ledger = await opened(tmp_path / "ledger.db")
