@@ -30,6 +30,7 @@ from tradingbot_engine.execution.trade import TradeDriver
 from tradingbot_engine.guard import LedgerGuard
 from tradingbot_engine.health.loop_lag import LoopLag
 from tradingbot_engine.ledger.port import BotRecord, Ownership
+from tradingbot_engine.leftovers import Leftovers
 from tradingbot_engine.lifecycle import Lifecycle
 from tradingbot_engine.live import Live
 from tradingbot_engine.market.tokens import QUOTE_DECIMALS
@@ -61,6 +62,7 @@ class Wired:
     signals: SignalQueue
     bars: BarKeeper
     trades: Trades
+    leftovers: Leftovers
     pipeline: Pipeline
     status: StatusPage
     live: Live
@@ -233,6 +235,7 @@ async def assemble(
         signals=signals,
         bars=bars,
         trades=trades,
+        leftovers=Leftovers(ledger=ledger, trades=trades, owned=owned, guard=guard, lifecycle=lifecycle, clock=clock),
         pipeline=pipeline,
         status=status,
         live=live,

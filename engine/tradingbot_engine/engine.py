@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import structlog
@@ -17,7 +17,6 @@ from tradingbot_engine.api.server import AdminServer, LiveSettings
 from tradingbot_engine.app import Wired, assemble
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.comparison import Comparison
-from tradingbot_engine.domain.intents import IntentRecord
 from tradingbot_engine.drain import Drain, Duties
 from tradingbot_engine.errors import (
     EngineError,
@@ -46,8 +45,6 @@ EXIT_DRAINED, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_OPEN = 0, 1, 2, 3
 
 _RETRY_S = 1.0
 _START_WAITS = frozenset({"LedgerUnavailable", "WalletEmpty", "NoEndpoint"})
-LONG_RESOLVING_S = 120
-"""After so long an open trade has outlived its blockhash; what is missing is a proof."""
 _T = TypeVar("_T")
 
 
@@ -177,48 +174,16 @@ class Engine:
             self._spawn(name, repeat(name, every_s, work, lifecycle=self._lifecycle, clock=self._clock))
         self._spawn("lag", wired.lag.run())
         self._spawn("feed", outside.feed.run(wired.pipeline.emit))
-        await self._resolve(wired)
+        await wired.leftovers.resolve()  # before the first signal
         self._lifecycle.enter(Phase.READY)
 
     async def _settle_all(self, wired: Wired) -> None:
         """Follow what is open until nothing is; make no attempt, take no signal."""
         self._lifecycle.enter(Phase.DRAINING)
         self._spawn("mirror", wired.trades.mirror_forever())
-        while self._lifecycle.fatal is None and (left := await self._left_open(wired)):
-            for record in left:
-                wired.trades.follow(record, wired.owned[record.shard])
-            _log.info("settling", open_intents=len(left))
-            await wired.trades.wait_idle()
+        await wired.leftovers.settle()
         if self._lifecycle.fatal is None:
             self._lifecycle.request_drain("settled")
-
-    async def _resolve(self, wired: Wired) -> None:
-        """Before the first signal: follow what was open until it is known whether it landed, by the code of every trade."""
-        began_s = self._clock.monotonic_s()
-        for record in await self._left_open(wired):
-            wired.trades.follow(record, wired.owned[record.shard], recovered=True)
-        if wired.trades.unresolved:
-            self._lifecycle.tell(RESOLVING, f"{wired.trades.unresolved} trades were open when the last engine stopped")
-        while left := wired.trades.unresolved:
-            since_s = round(self._clock.monotonic_s() - began_s)
-            if since_s > LONG_RESOLVING_S:
-                self._lifecycle.tell(
-                    RESOLVING,
-                    f"{left} trades are still open after more than {LONG_RESOLVING_S} s: no proof yet that they landed or "
-                    "never can. A proof for an old or large attempt needs as many independent providers as "
-                    "execution.expiryProof.providers says; positions can be left meanwhile",
-                )
-            await self._clock.sleep(0.1)
-        self._lifecycle.clear(RESOLVING)
-
-    async def _left_open(self, wired: Wired) -> Sequence[IntentRecord]:
-        """Read what was open; a ledger that is away just now must not end the process, whose next start may be minutes off."""
-        while True:
-            try:
-                return await wired.outside.ledger.open_intents()
-            except LedgerUnavailable as error:
-                wired.guard.away(str(error))
-                await self._clock.sleep(_RETRY_S)
 
     async def _until_it_works(self, step: Callable[[], Awaitable[_T]]) -> _T | None:
         """Try a step until it succeeds; None after a fatal finding, which is told and stays."""
