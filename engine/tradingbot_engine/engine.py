@@ -1,15 +1,16 @@
 """
 One engine from start to stop: check, take over, resolve, trade, drain.
 
-The parts are wired in `app.py`; this module is about order, and about what happens when a step does not succeed.
+The parts are wired in `app.py`; this module is about their order. A step of the start that does not succeed waits in
+`preconditions.py`, what was open before it in `leftovers.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Coroutine
+from typing import Any
 
 import structlog
 
@@ -18,20 +19,14 @@ from tradingbot_engine.app import Wired, assemble
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.comparison import Comparison
 from tradingbot_engine.drain import Drain, Duties
-from tradingbot_engine.errors import (
-    EngineError,
-    FatalError,
-    LedgerUnavailable,
-    PermanentError,
-    TemporaryError,
-    WalletEmpty,
-)
+from tradingbot_engine.errors import EngineError, FatalError, TemporaryError
 from tradingbot_engine.gauges import Gauges
 from tradingbot_engine.lifecycle import RESOLVING, Lifecycle, Phase
 from tradingbot_engine.live import Live
 from tradingbot_engine.market.told_clock import with_told_clock
 from tradingbot_engine.metrics import Metrics
 from tradingbot_engine.outside import Outside, open_in_ledger, open_outside
+from tradingbot_engine.preconditions import Preconditions
 from tradingbot_engine.rpc.events import HealthSeen, PoolEvent
 from tradingbot_engine.rpc_meter import RpcMeter
 from tradingbot_engine.settings import EngineSettings, switched_off
@@ -42,10 +37,6 @@ _log = structlog.get_logger(__name__)
 
 EXIT_DRAINED, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_OPEN = 0, 1, 2, 3
 """Exit codes: drained; failed; bad input; stopped with trades still open in the ledger."""
-
-_RETRY_S = 1.0
-_START_WAITS = frozenset({"LedgerUnavailable", "WalletEmpty", "NoEndpoint"})
-_T = TypeVar("_T")
 
 
 class Engine:
@@ -60,6 +51,7 @@ class Engine:
     ) -> None:
         self._settings, self._clock, self._parent_pid, self._settle = settings, clock, parent_pid, settle
         self._lifecycle = Lifecycle(clock=clock)
+        self._preconditions = Preconditions(lifecycle=self._lifecycle, clock=clock)
         self._metrics = Metrics(max_series=settings.metrics.max_series)
         self._gauges = Gauges(metrics=self._metrics, lifecycle=self._lifecycle)
         self._rpc_meter = RpcMeter(metrics=self._metrics)
@@ -69,9 +61,6 @@ class Engine:
         self._stop = asyncio.Event()
         self._quit = asyncio.Event()
         self._down: Drain | None = None
-        self._able = False
-        """Settings, ledger and key are fine. Nodes, money and what is still to be resolved are no matter of readiness: on a bad
-        day of the nodes' every new pod would look broken, and no rollout would end."""
         self._open_left = 0
         self._unknown_left = False
         """The ledger could not be read at the end."""
@@ -138,11 +127,11 @@ class Engine:
 
     # --- start
     async def _start(self) -> None:
-        told = await self._until_it_works(lambda: with_told_clock(self._settings))
+        told = await self._preconditions.met(lambda: with_told_clock(self._settings))
         if told is None:
             return
         self._settings = told
-        outside = await self._until_it_works(
+        outside = await self._preconditions.met(
             lambda: open_outside(self._settings, clock=self._clock, on_rpc_event=self._rpc_told)
         )
         if outside is None:
@@ -155,7 +144,7 @@ class Engine:
             clock=self._clock,
             alone_after_s=self._settings.rpc.one_node_after_s,
         )
-        wired = await self._until_it_works(
+        wired = await self._preconditions.met(
             lambda: assemble(outside, self._settings, self._lifecycle, self._metrics, comparison)
         )
         if wired is None:
@@ -184,38 +173,6 @@ class Engine:
         await wired.leftovers.settle()
         if self._lifecycle.fatal is None:
             self._lifecycle.request_drain("settled")
-
-    async def _until_it_works(self, step: Callable[[], Awaitable[_T]]) -> _T | None:
-        """Try a step until it succeeds; None after a fatal finding, which is told and stays."""
-        pause_s = _RETRY_S
-        while True:
-            try:
-                result = await step()
-            except FatalError as error:
-                self._lifecycle.tell(error.reason, str(error), fatal=True)
-                return None
-            except LedgerUnavailable as error:
-                self._waits_for("LedgerUnavailable", str(error))
-            except WalletEmpty as error:
-                self._waits_for("WalletEmpty", str(error))
-            except TemporaryError as error:
-                self._waits_for("NoEndpoint", str(error))
-            except PermanentError as error:
-                self._lifecycle.tell("BadConfiguration", str(error), fatal=True)
-                return None
-            else:
-                self._waits_for(None)
-                return result
-            await self._clock.sleep(pause_s)
-            pause_s = min(pause_s * 1.5, 10.0)
-
-    def _waits_for(self, reason: str | None, message: str = "") -> None:
-        """State what a start waits for now, and nothing that it waited for before; ledger and key come before all else."""
-        self._able = reason != "LedgerUnavailable"
-        for other in _START_WAITS - {reason}:
-            self._lifecycle.clear(other)
-        if reason is not None:
-            self._lifecycle.tell(reason, message)
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name=name)
@@ -317,7 +274,7 @@ class Engine:
     def ready(self) -> tuple[bool, str]:
         if fatal := self._lifecycle.fatal:
             return False, f"{fatal.type}: {fatal.message}"
-        if self._lifecycle.phase in (Phase.DRAINING, Phase.STOPPED) or not self._able:
+        if self._lifecycle.phase in (Phase.DRAINING, Phase.STOPPED) or not self._preconditions.able:
             return False, self._lifecycle.phase.value
         return not self._lifecycle.has("LedgerUnavailable"), "LedgerUnavailable"
 
