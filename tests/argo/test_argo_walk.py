@@ -184,6 +184,8 @@ def test_a_change_by_hand_is_put_back(stage: ArgoStage) -> None:
     uid = bot(stage)["metadata"]["uid"]
     stage.kubectl(f"--namespace={TRADING}", "delete", "tradingbot", BOT, "--wait=true")
     eventually(lambda: (bot(stage).get("metadata") or {}).get("uid") not in {None, uid}, why="the bot is made again")
+    assert bot(stage)["spec"]["risk"]["capital"] == 11, "made again as in Git"
+    assert stage.get(*deployment)["spec"]["replicas"] == 1, "put back once, and left so"
 
 
 def test_a_pause_by_hand_and_the_autoscalers_replicas_stay(stage: ArgoStage, git: Repository) -> None:
@@ -276,11 +278,15 @@ def test_the_resource_stays_when_git_and_its_application_lose_it(stage: ArgoStag
 
 def test_a_killed_controller_goes_on_where_it_was(stage: ArgoStage, git: Repository) -> None:
     """Its state is in the cluster; what changed meanwhile is put back."""
+    uid = stage.get("ConfigMap", "none", TRADING)["metadata"]["uid"]
     stage.argo.stop("argocd-application-controller", kill=True)
     stage.kubectl(f"--namespace={TRADING}", "delete", "configmap", "none")
+    assert stage.get("ConfigMap", "none", TRADING) == {}, "nobody puts it back while the controller is away"
     stage.argo.start("argocd-application-controller")
     stage.argo.wait_ready()
-    eventually(lambda: stage.get("ConfigMap", "none", TRADING), why="what was deleted is made again")
+    made = eventually(lambda: stage.get("ConfigMap", "none", TRADING), why="what was deleted is made again")
+    assert made["metadata"]["uid"] != uid
+    stage.becomes("bots", "Synced Healthy")
 
 
 def test_its_account_has_the_published_rights_and_no_others(stage: ArgoStage) -> None:

@@ -1,5 +1,6 @@
 """The charts installed by Helm on a real API server: the operator's account can make all that a bot becomes, and no more."""
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from support.helm_charts import program
 
 from tradingbot_cluster.control_plane import ControlPlane
 from tradingbot_cluster.errors import Failed
+from tradingbot_operator.kube.kinds import WRITTEN
 
 __all__ = ["kube_api"]
 pytestmark = [pytest.mark.slow, pytest.mark.kubernetes]
@@ -42,10 +44,11 @@ def installed(kube_api: ControlPlane) -> Iterator[ControlPlane]:
 
 def test_the_operator_can_make_everything_that_bots_become(installed: ControlPlane) -> None:
     """By server-side apply, as it does; the Role of an engine among it, which grants nothing that the operator has not."""
-    made = set()
+    made, wanted = set(), set()
     for path in GOLDEN:
         for found in filter(None, yaml.safe_load_all(path.read_text())):
             namespace = found["metadata"]["namespace"]
+            wanted.add((found["kind"], namespace, found["metadata"]["name"]))
             if namespace not in made:
                 installed.kubectl("apply", "--filename=-", text_in=yaml.safe_dump({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}))  # fmt: skip
                 made.add(namespace)
@@ -57,6 +60,10 @@ def test_the_operator_can_make_everything_that_bots_become(installed: ControlPla
                 "apply", "--server-side", "--field-manager=tradingbot-operator", f"--as={ACCOUNT}", "--filename=-",
                 "--validate=strict", text_in=yaml.safe_dump(found),
             )  # fmt: skip
+    assert {kind for kind, _, _ in wanted} == {kind.name for kind in WRITTEN}, "no kind is left out"
+    plurals = ",".join(kind.plural for kind in WRITTEN)
+    there = json.loads(installed.kubectl("get", plurals, "--all-namespaces", "--output=json"))["items"]
+    assert wanted <= {(body["kind"], body["metadata"]["namespace"], body["metadata"]["name"]) for body in there}
 
 
 def may(plane: ControlPlane, verb: str, resource: str, group: str = "", part: str = "") -> bool:

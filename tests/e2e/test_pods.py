@@ -23,13 +23,16 @@ print(time.time())
 
 def test_pod_deleted_mid_trade(trading: Bot, story: Story) -> None:
     """It drains within its grace period, and its successor goes on with the same ledger."""
-    before, pod = trading.fills(), trading.pod()
+    before, ledger, pod = trading.fills(), trading.engine()["botId"], trading.pod()
     count = trading.wait_in_flight()
     story.breaks(f"engine's pod deleted with {count} trade(s) in flight")
     with story.measured("pod deleted until the next trades"):
         trading.kube.run("delete", "pod", pod["metadata"]["name"], "--wait=false")
         wait_for("another pod", lambda: trading.pod()["metadata"]["uid"] != pod["metadata"]["uid"])
         trading.wait_trading()
+    engine = trading.engine()
+    assert engine["botId"] == ledger, "a bot's id is drawn when its ledger is made"
+    assert engine["intents"].get("DONE", 0) >= before, "trades are gone from the ledger"
     trading.wait_fills(before + 1)
 
 

@@ -154,10 +154,11 @@ async def test_a_port_changed_by_hand_is_put_back(bench, running):
 
     async def put_back():
         found = await person.get("Service", here, "bonk-engine")
-        return found and found["spec"]["ports"] == before
+        return found if found and found["spec"]["ports"] == before else {}
 
-    await eventually(put_back)
+    made = await eventually(put_back)
     await bench.condition("Degraded", "AsExpected")
+    assert (await bench.quiet())["Service", "bonk-engine"] == made["metadata"]["resourceVersion"], "made anew just once"
 
 
 async def test_what_somebody_added_is_left_alone_and_listed(bench, running):
