@@ -1,7 +1,7 @@
 """
 Run the benchmarks: one JSON line per number on standard output, progress on standard error.
 
-    python tests/bench/run.py [--only core-ticks] [--write docs/benchmarks.md]
+    python tests/bench/run.py [--only core-ticks,bus] [--write docs/benchmarks.md]
 
 Each `bench_<name>.py` has `async def main(emit)`; a number stands beside a baseline measured in the same run, since
 machines are noisy and only ratios are promises.
@@ -59,35 +59,48 @@ def load(path: Path) -> Callable[[Callable[..., None]], Awaitable[None]]:
     return main
 
 
-def table(lines: list[Line]) -> str:
-    """Return the report as Markdown, with the machine described."""
+def row(line: Line, measured_on: str) -> str:
+    """Return the Markdown row of a line."""
+    goal = "–" if line["goal"] is None else f"{'≥' if line['better'] == 'higher' else '≤'} {line['goal']:,}"
+    cells = (line["name"], show(line["value"]), line["unit"], show(line["baseline"]), show(line["ratio"]), goal)
+    return "| " + " | ".join((*cells, show(line["met"]), measured_on)) + " |"
+
+
+def table(lines: list[Line], *, before: str = "") -> str:
+    """
+    Return the report as Markdown, with the machine described.
+
+    Rows of the report of `before` stay, each with its day, if nothing of that name was measured now.
+    """
     model = next(
         (
-            row.split(":", 1)[1].strip()
-            for row in Path("/proc/cpuinfo").read_text().splitlines()
-            if row.startswith("model name")
+            text.split(":", 1)[1].strip()
+            for text in Path("/proc/cpuinfo").read_text().splitlines()
+            if text.startswith("model name")
         ),
         platform.machine(),
     )
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    today = time.strftime("%Y-%m-%d")
+    old = [text for text in before.splitlines() if text.startswith("| ") and not text.startswith("| number")]
+    rows = {name_of(text): text for text in old} | {line["name"]: row(line, today) for line in lines}
     out = [
         "# Benchmarks",
         "",
         "Written by `make bench ARGS='--write docs/benchmarks.md'`. Machines are noisy: only ratios are promises.",
         "",
-        f"Measured {time.strftime('%Y-%m-%d')} on {os.cpu_count()} cores ({model}), {memory_gib:.0f} GiB, "
+        f"Measured on {os.cpu_count()} cores ({model}), {memory_gib:.0f} GiB, "
         f"{platform.system()} {platform.release().split('-')[0]}, CPython {platform.python_version()}.",
         "",
-        "| number | value | unit | baseline | ratio | goal | met |",
-        "|---|---|---|---|---|---|---|",
+        "| number | value | unit | baseline | ratio | goal | met | measured |",
+        "|---|---|---|---|---|---|---|---|",
+        *(rows[name] for name in sorted(rows)),
     ]
-    for line in lines:
-        goal = "–" if line["goal"] is None else f"{'≥' if line['better'] == 'higher' else '≤'} {line['goal']:,}"
-        out.append(
-            f"| {line['name']} | {show(line['value'])} | {line['unit']} | {show(line['baseline'])} "
-            f"| {show(line['ratio'])} | {goal} | {show(line['met'])} |"
-        )
     return "\n".join(out) + "\n"
+
+
+def name_of(text: str) -> str:
+    return text.split("|")[1].strip()
 
 
 def show(value: float | bool | None) -> str:
@@ -99,12 +112,13 @@ def show(value: float | bool | None) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1] if __doc__ else None)
-    parser.add_argument("--only", help="run one benchmark, by name")
-    parser.add_argument("--write", type=Path, help="also write the table to this file")
+    parser.add_argument("--only", help="run some benchmarks, by their names with commas between")
+    parser.add_argument("--write", type=Path, help="also put the rows into the table of this file")
     options = parser.parse_args()
     benches = {p.stem.removeprefix("bench_").replace("_", "-"): p for p in sorted(HERE.glob("bench_*.py"))}
-    if options.only and options.only not in benches:
-        parser.error(f"no benchmark {options.only!r}; there are: {', '.join(benches)}")
+    chosen = options.only.split(",") if options.only else list(benches)
+    if unknown := set(chosen) - set(benches):
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(benches)}")
     lines: list[Line] = []
 
     def emit(
@@ -116,7 +130,7 @@ def main() -> None:
     sys.path.insert(0, str(HERE.parent))
     broken: list[str] = []
     for name, path in benches.items():
-        if options.only in (None, name):
+        if name in chosen:
             print(f"{name} …", file=sys.stderr, flush=True)
             try:
                 asyncio.run(load(path)(emit))  # type: ignore[arg-type]
@@ -124,7 +138,8 @@ def main() -> None:
                 traceback.print_exc()
                 broken.append(name)
     if options.write:
-        options.write.write_text(table(lines))
+        before = options.write.read_text() if options.write.exists() else ""
+        options.write.write_text(table(lines, before=before))
     if broken:
         sys.exit(f"not measured: {', '.join(broken)}")
 
