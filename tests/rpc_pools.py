@@ -10,10 +10,13 @@ from typing import Any
 from scripted_rpc import Raw, ScriptedNode, serving
 
 from tradingbot_engine.clock import SystemClock
+from tradingbot_engine.domain.units import VALID_BLOCKS
 from tradingbot_engine.rpc.pool import RpcPool
 from tradingbot_engine.settings import RpcSettings
 
 BALANCE = {"context": {"slot": 9}, "value": 1}
+SLOT, BEHIND = 420_000_000, 21_000_000
+"""Where a `Teller` begins, and by how many blocks the height of the chain is less."""
 
 
 @asynccontextmanager
@@ -71,3 +74,35 @@ class SlotNode(ScriptedNode):
         if method == "getEpochInfo":
             return {"absoluteSlot": self.slot - 32, "blockHeight": max(0, self.slot - 60)}
         return self.said if method == "getHealth" else self.slot
+
+
+class Teller(ScriptedNode):
+    """A node at a slot; it tells an L that is `off` blocks off, of a slot that is `ahead`, at heights that are `skewed`."""
+
+    def __init__(self, *, off: int = 0, ahead: int = 0, skewed: int = 0) -> None:
+        super().__init__(self._answer)
+        self.slot, self.off, self.ahead, self.skewed = SLOT, off, ahead, skewed
+
+    def _answer(self, method: str, params: list[Any]) -> Any:
+        height = self.slot - BEHIND + self.skewed
+        if method == "getEpochInfo":
+            return {"absoluteSlot": self.slot - 32, "blockHeight": height - 32}
+        if method == "getLatestBlockhash":
+            value = {"blockhash": "b", "lastValidBlockHeight": height + VALID_BLOCKS + self.off + self.ahead}
+            return {"context": {"slot": self.slot + self.ahead}, "value": value}
+        return "ok" if method == "getHealth" else self.slot
+
+
+def first_check_hangs(node: SlotNode) -> asyncio.Event:
+    """Let a node answer the first question for its genesis when the event is set, and all others at once."""
+    plain, holds = node.handler, asyncio.Event()
+
+    async def answer(method: str, params: list[Any]) -> Any:
+        if method == "getGenesisHash":
+            if node.methods().count(method) == 1:
+                await holds.wait()
+            return "ours"
+        return plain(method, params)
+
+    node.handler = answer
+    return holds

@@ -18,8 +18,9 @@ from typing import Any
 import orjson
 import uvloop
 from aiohttp import web
-from bench.bench_rpc_calls import KEYS, server_process
+from bench.bench_rpc_calls import KEYS
 from pydantic import SecretStr
+from support.server_process import server_process
 
 from tradingbot_engine.clock import SystemClock
 from tradingbot_engine.rpc.methods import Rpc

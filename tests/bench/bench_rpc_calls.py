@@ -8,13 +8,10 @@ and the median counts: what disturbs the machine disturbs all of them.
 from __future__ import annotations
 
 import asyncio
-import os
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
@@ -24,6 +21,7 @@ from aiohttp import web
 from pydantic import SecretStr
 from solana.rpc.async_api import AsyncClient
 from solders.pubkey import Pubkey
+from support.server_process import server_process
 
 from tradingbot_engine.clock import SystemClock
 from tradingbot_engine.rpc.methods import Rpc
@@ -129,28 +127,9 @@ async def measure(
     }
 
 
-@asynccontextmanager
-async def server_process(file: str = __file__) -> AsyncIterator[int]:
-    """Run a bench's server in a process of its own; yields its port."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        file,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        yield int(await process.stdout.readline())
-    finally:
-        process.stdin.close()
-        await process.wait()
-
-
 async def main(emit: Callable[..., Any]) -> None:
     """Emit rate and CPU per call of the pool beside both baselines."""
-    async with server_process() as port:
+    async with server_process(__file__) as port:
         got = await measure(port)
     (raw_rate, raw_cpu), (rate, cpu), (solana_rate, solana_cpu) = got["raw"], got["pool"], got["solana"]
     emit("rpc-calls/s", rate, "calls/s", "higher", raw_rate, None)

@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bench.bench_rpc_calls import CALLS, CONCURRENCY, ROUNDS, measure, server_process
+from bench import bench_rpc_calls
+from bench.bench_rpc_calls import CALLS, CONCURRENCY, ROUNDS, measure
 from pydantic import SecretStr
+from support.server_process import server_process
 
 from tradingbot_engine.rpc.pool import RpcPool
 from tradingbot_engine.settings import EndpointSettings, RpcSettings
@@ -46,7 +48,7 @@ async def main(emit: Callable[..., Any]) -> None:
         assert not pool.switched_off()
         shares.append(stats.hedges / (CALLS * ROUNDS + CALLS // 5) * 100)
 
-    async with server_process() as port:
+    async with server_process(bench_rpc_calls.__file__) as port:
         got = await measure(port, everything_on, look)
     (raw_rate, raw_cpu), (rate, cpu), (solana_rate, solana_cpu) = got["raw"], got["pool"], got["solana"]
     emit("rpc-pool calls/s", rate, "calls/s", "higher", raw_rate, None)

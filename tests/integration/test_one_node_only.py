@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from support.one_node import ALONE_AFTER_S, Scene, pool, silence
+from support.one_node import ALONE_AFTER_S, Scene, a_bad_witness, pool, silence
 from trade_rig import TradeRig, a_bot, a_world, an_intent, old_copy
 
 from tradingbot_engine.clock import SystemClock
@@ -128,16 +128,7 @@ async def test_an_old_copy_is_noticed_by_one_node_too(rig, bot):
 )
 async def test_one_node_whose_history_is_not_whole_or_not_of_now_vouches_for_nothing(rig, kind, why):
     """It is the one that would not show what an old copy of the ledger has forgotten."""
-    settled, now = (await rig.ledger.bot()).settled_slot, rig.cluster.bank.slot
-    if kind == "hole":  # it says that it has everything
-        rig.fault(kind="snapshot", nodes=[1], first_slot=settled + 3, last_slot=settled + 5)
-    if kind == "snapshot":
-        rig.fault(kind="snapshot", nodes=[1], first_slot=0, last_slot=settled, first_available_block=now)
-    silence(rig, [0, 2])
-    async with pool(rig) as rpc:
-        scene = Scene(rig, rpc)
-        if kind == "stale":
-            scene.clock.now_ms = lambda: SystemClock().now_ms() + 200_000  # type: ignore[method-assign]
+    async with a_bad_witness(rig, kind) as scene:
         with pytest.raises(ChainUnread, match=why):
             await scene.wait_for_one()
         assert not scene.lifecycle.has(ONE_NODE)

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from execution_cases import intent, record
 from mutants.protections import Mutant, wrong_under
-from support.one_node import ALONE_AFTER_S, Scene, pool, silence
+from support.one_node import ALONE_AFTER_S, Scene, a_bad_witness, pool, silence
 from trade_rig import TradeRig, a_bot, a_world
 
 from tradingbot_engine import comparison, recovery
@@ -89,16 +89,7 @@ async def one_provider_has_two_names(rig: TradeRig) -> str:
 
 async def the_only_node_is_no_witness(rig: TradeRig, kind: str) -> str:
     """Its history has a hole, begins too late, or ends too early."""
-    settled, now = (await rig.ledger.bot()).settled_slot, rig.cluster.bank.slot
-    if kind == "hole":
-        rig.fault(kind="snapshot", nodes=[1], first_slot=settled + 3, last_slot=settled + 5)
-    if kind == "snapshot":
-        rig.fault(kind="snapshot", nodes=[1], first_slot=0, last_slot=settled, first_available_block=now)
-    silence(rig, [0, 2])
-    async with pool(rig) as rpc:
-        scene = Scene(rig, rpc)
-        if kind == "stale":
-            scene.clock.now_ms = lambda: SystemClock().now_ms() + 200_000  # type: ignore[method-assign]
+    async with a_bad_witness(rig, kind) as scene:
         try:
             await scene.wait_for_one()
         except ChainUnread as error:

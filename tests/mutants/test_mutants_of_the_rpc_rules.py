@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from mutants.protections import Mutant, Schedule, wrong_under
-from rpc_pools import BALANCE, SlotNode, breaks, hangs, pool_over, says
+from rpc_pools import BALANCE, BEHIND, SLOT, SlotNode, Teller, breaks, first_check_hangs, hangs, pool_over, says
 from scripted_rpc import Complaint, Raw, ScriptedNode, serving
 
 from tradingbot_engine.clock import ManualClock
@@ -32,7 +32,6 @@ from tradingbot_engine.rpc.pool import RpcPool
 from tradingbot_engine.rpc.watch import HealthWatch
 from tradingbot_engine.settings import RpcSettings
 
-SLOT, BEHIND = 420_000_000, 21_000_000
 FAST = {"requests_per_second": 1e5, "concurrency": 1000}
 NO_PAUSES = {"interval_s": 3600, "jitter_s": 0, "probes_per_second": 1000}
 
@@ -164,23 +163,6 @@ def of_chain(node: SlotNode, genesis: str) -> Any:
 
 
 # --- L and the heights
-class Teller(ScriptedNode):
-    """A node at a slot; it tells an L that is `off` blocks off, of a slot that is `ahead`, at heights that are `skewed`."""
-
-    def __init__(self, *, off: int = 0, ahead: int = 0, skewed: int = 0) -> None:
-        super().__init__(self._answer)
-        self.slot, self.off, self.ahead, self.skewed = SLOT, off, ahead, skewed
-
-    def _answer(self, method: str, params: list[Any]) -> Any:
-        height = self.slot - BEHIND + self.skewed
-        if method == "getEpochInfo":
-            return {"absoluteSlot": self.slot - 32, "blockHeight": height - 32}
-        if method == "getLatestBlockhash":
-            value = {"blockhash": "b", "lastValidBlockHeight": height + VALID_BLOCKS + self.off + self.ahead}
-            return {"context": {"slot": self.slot + self.ahead}, "value": value}
-        return "ok" if method == "getHealth" else self.slot
-
-
 def lies(*, honest: int = 2, **about: int) -> Schedule:
     """Return the schedule in which the node that is asked first lies: an honest one is believed, the liar is to blame."""
 
@@ -213,11 +195,8 @@ async def one_provider_speaks_under_two_names() -> str:
         settings = RpcSettings.model_validate({"endpoints": (one, again, other), "health": NO_PAUSES})
         async with RpcPool(settings, clock=clock) as pool:
             await pool.probe()
-            try:
-                answer = await Rpc(pool).get_latest_blockhash()
-            except RpcError:
-                return ""
-    return f"{answer.provider} outvoted another provider"
+            who = await believed(pool)
+    return f"{who} outvoted another provider" if who else ""
 
 
 async def two_agreed_before_one_went_mad() -> str:
@@ -230,8 +209,8 @@ async def two_agreed_before_one_went_mad() -> str:
                 node.slot += 200
             nodes[0].skewed = -5000 if n >= 1 else 0
             await pool.probe()
-        answer = await Rpc(pool).get_latest_blockhash()
-    return "" if answer.provider == "n1" else f"{answer.provider} was believed"
+        who = await believed(pool)
+    return "" if who == "n1" else f"{who or 'nobody'} was believed"
 
 
 async def two_contradict_each_other_from_the_first() -> str:
@@ -239,11 +218,16 @@ async def two_contradict_each_other_from_the_first() -> str:
     clock = ManualClock()
     async with pool_over(Teller(skewed=5000), Teller(), clock=clock, health=NO_PAUSES) as pool:
         await pool.probe()
-        try:
-            answer = await Rpc(pool).get_latest_blockhash()
-        except RpcError:
-            return ""
-    return f"{answer.provider} was believed"
+        who = await believed(pool)
+    return f"{who} was believed" if who else ""
+
+
+async def believed(pool: RpcPool) -> str:
+    """Return whose L is taken, "" if nobody's is."""
+    try:
+        return (await Rpc(pool).get_latest_blockhash()).provider
+    except RpcError:
+        return ""
 
 
 # --- where the chain stands
@@ -392,17 +376,8 @@ async def everybody_asks_for_a_probe() -> str:
 
 async def a_probe_meets_a_check_that_hangs() -> str:
     """It makes its own, and ends within its own time."""
-    node, holds = SlotNode(), asyncio.Event()
-    plain = node.handler
-
-    async def answer(method: str, params: list[Any]) -> Any:
-        if method == "getGenesisHash":
-            if node.methods().count(method) == 1:
-                await holds.wait()
-            return "ours"
-        return plain(method, params)
-
-    node.handler = answer
+    node = SlotNode()
+    holds = first_check_hangs(node)
     health = {"interval_s": 3600, "probe_timeout_s": 0.5, "probes_per_second": 1000}
     async with pool_over(node, health=health, request_timeout_s=60, call_deadline_s=60) as pool:
         pool.expect_genesis("ours")

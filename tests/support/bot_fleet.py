@@ -10,9 +10,8 @@ import copy
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, TypeVar
 
 import orjson
@@ -22,6 +21,7 @@ from support.api_server import a_kube_api
 from support.kube_person import Person
 from support.operator_rig import CRD, SYSTEM
 from support.operator_stage import PAPER
+from support.server_process import server_process
 
 from tradingbot_cluster.control_plane import ControlPlane
 from tradingbot_operator.kube.kinds import BY_NAME, TRADING_BOT
@@ -162,20 +162,9 @@ class Watcher:
 
 
 # --- the engines
-@asynccontextmanager
-async def engines() -> AsyncIterator[int]:
-    """Run them in a process of their own; yield the port that all of them listen at."""
-    root = Path(__file__).parents[1]
-    command = f"import sys; sys.path.insert(0, {str(root)!r}); from support.bot_fleet import serve; serve()"
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", command, stdin=pipe, stdout=pipe)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        yield int(await process.stdout.readline())
-    finally:
-        process.stdin.close()
-        await process.wait()
+def engines() -> AbstractAsyncContextManager[int]:
+    """Run them in a process of their own; the port that all of them listen at is what is entered."""
+    return server_process("-c", "from support.bot_fleet import serve; serve()")
 
 
 def serve() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -56,3 +58,23 @@ def pool(rig: TradeRig, *, names: Any = None) -> RpcPool:
 
 def silence(rig: TradeRig, nodes: list[int]) -> None:
     rig.fault(kind="http_error", nodes=nodes, status=503)
+
+
+@asynccontextmanager
+async def a_bad_witness(rig: TradeRig, kind: str) -> AsyncIterator[Scene]:
+    """
+    Yield a comparison in which only node 1 answers, and is no witness.
+
+    Its history has a `hole` that it denies, or begins too late as after a `snapshot`, or ends too early, so that it is `stale`.
+    """
+    settled, now = (await rig.ledger.bot()).settled_slot, rig.cluster.bank.slot
+    if kind == "hole":
+        rig.fault(kind="snapshot", nodes=[1], first_slot=settled + 3, last_slot=settled + 5)
+    if kind == "snapshot":
+        rig.fault(kind="snapshot", nodes=[1], first_slot=0, last_slot=settled, first_available_block=now)
+    silence(rig, [0, 2])
+    async with pool(rig) as rpc:
+        scene = Scene(rig, rpc)
+        if kind == "stale":
+            scene.clock.now_ms = lambda: SystemClock().now_ms() + 200_000  # type: ignore[method-assign]
+        yield scene

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from rpc_pools import SlotNode, pool_over
+from rpc_pools import SlotNode, first_check_hangs, pool_over
 from scripted_rpc import Complaint, Raw
 
 from tradingbot_engine.clock import ManualClock
@@ -113,17 +113,8 @@ async def test_a_node_on_trial_after_a_good_probe_is_not_away() -> None:
 
 async def test_a_probe_takes_no_longer_than_its_timeout_also_when_the_chain_has_to_be_shown_first() -> None:
     """And it waits for no check that hangs since before the node was back: the check of a call may take much longer."""
-    node, holds = SlotNode(), asyncio.Event()
-    plain = node._answer
-
-    async def answer(method: str, params: list[Any]) -> Any:
-        if method == "getGenesisHash":
-            if node.methods().count(method) == 1:
-                await holds.wait()
-            return "ours"
-        return plain(method, params)
-
-    node.handler = answer
+    node = SlotNode()
+    holds = first_check_hangs(node)
     health = {"interval_s": 3600, "probe_timeout_s": 0.5, "probes_per_second": 1000}
     async with pool_over(node, health=health, request_timeout_s=60, call_deadline_s=60) as pool:
         pool.expect_genesis("ours")

@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rpc_pools import pool_over
-from scripted_rpc import ScriptedNode
+from rpc_pools import BEHIND, SLOT, Teller, pool_over
 
 from tradingbot_engine.clock import ManualClock
 from tradingbot_engine.domain.units import VALID_BLOCKS
 from tradingbot_engine.rpc.errors import RpcError
 from tradingbot_engine.rpc.heights import Heights, Place
 from tradingbot_engine.rpc.methods import Rpc
-
-SLOT, BEHIND = 420_000_000, 21_000_000
-
-
-class Teller(ScriptedNode):
-    """A node at a slot, `off` blocks off with the L that it tells and `skewed` with its heights."""
-
-    def __init__(self, *, off: int = 0, ahead: int = 0, skewed: int = 0) -> None:
-        super().__init__(self._answer)
-        self.slot, self.off, self.ahead, self.skewed = SLOT, off, ahead, skewed
-
-    def _answer(self, method: str, params: list[Any]) -> Any:
-        height = self.slot - BEHIND + self.skewed
-        if method == "getEpochInfo":
-            return {"absoluteSlot": self.slot - 32, "blockHeight": height - 32}
-        if method == "getLatestBlockhash":
-            value = {"blockhash": "b", "lastValidBlockHeight": height + VALID_BLOCKS + self.off + self.ahead}
-            return {"context": {"slot": self.slot + self.ahead}, "value": value}
-        return "ok" if method == "getHealth" else self.slot
 
 
 async def told(*nodes: Teller) -> tuple[str, int]:
