@@ -29,12 +29,13 @@ run: $(READY)  ## Make the environment and let the sample bot trade on localnet 
 test: $(READY) system  ## Everything that must pass before a change lands: static checks, then the tests
 	@$(MAKE) --no-print-directory check unit
 
-# Benchmarks are run by hand: their types are checked, so that a name which changes does not break them unnoticed.
+# Benchmarks and end-to-end tests are run by hand: their types are checked, so that a name which changes does not break them unnoticed.
 check: $(READY)  ## Formatting, lint, types, layers, generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	MYPYPATH=tests:engine:operator $(BIN)/mypy -p bench --follow-imports=silent --cache-dir .mypy_cache/bench
+	MYPYPATH=tests:hack:engine:operator $(BIN)/mypy -p e2e --follow-imports=silent --cache-dir .mypy_cache/e2e
 	MYPYPATH=hack $(BIN)/mypy -p images -p charts
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/lint-imports
 	$(BIN)/python hack/generate.py --check
