@@ -36,8 +36,6 @@ DRAINING_S = 1.0
 """How often a bot that is being deleted is looked at, beside everything that wakes it."""
 MISSING_S = 5.0
 """How often a missing Secret is looked for; Secrets are not watched."""
-ENDING_S = 60.0
-"""How long a namespace that refused an object for being deleted is believed to be on its way out."""
 
 
 @dataclass
@@ -48,6 +46,8 @@ class _Memory:
     numbers_at_s: float | None = None
     seen_generation: int = -1
     seen_at_s: float = 0.0
+    namespace_ends: bool = False
+    """Its namespace refused an object for being deleted. No namespace comes back: one of the same name has other bots in it."""
     uid: str = ""
 
 
@@ -76,7 +76,6 @@ class Reconciler:
         self._clock, self._leads, self._failures, self._wake = clock, leads, failures, wake
         self._numbers_every_s = numbers_every_s
         self._memory: dict[Key, _Memory] = {}
-        self._ending: dict[str, float] = {}
         self._shapes: dict[Key, object] = {}
 
     async def run(self, key: Key) -> float | None:
@@ -104,10 +103,7 @@ class Reconciler:
         stored = self._store.bot(key)
         if stored is None:
             return await self._gone(key)
-        memory = self._memory.setdefault(key, _Memory())
-        if memory.uid != stored.uid:
-            self._wants.forget(memory.uid)
-            memory.uid = stored.uid
+        memory = self._remembered(key, stored.uid)
         try:
             observed, wanted = await self.observe(key, stored.body, memory)
         except KubeError as error:
@@ -129,6 +125,16 @@ class Reconciler:
         if not outcome.clean:
             raise Again("; ".join([*outcome.again, *outcome.passing, *(str(f) for f in outcome.failures)]))
         return self._next_s(observed, steps)
+
+    def _remembered(self, key: Key, uid: str) -> _Memory:
+        """Return what is known of this very bot; of an earlier one of its name nothing holds any more."""
+        memory = self._memory.get(key)
+        if memory is None or memory.uid != uid:
+            if memory is not None:
+                self._wants.forget(memory.uid)
+                self._lookups.forget(key)
+            memory = self._memory[key] = _Memory(uid=uid)
+        return memory
 
     # --- observe
     async def observe(self, key: Key, bot: Object, memory: _Memory | None = None) -> tuple[Observed, Wanted | Invalid]:
@@ -157,7 +163,7 @@ class Reconciler:
                 missing=await self._lookups.missing(key, verdict.references)
                 if isinstance(verdict, Sound) and not deleting
                 else (),
-                namespace_ends=self._clock.monotonic_s() - self._ending.get(key[0], -ENDING_S) < ENDING_S,
+                namespace_ends=memory is not None and memory.namespace_ends,
                 confirmed=memory.marks if memory else {},
             ),
             wanted,
@@ -207,8 +213,7 @@ class Reconciler:
             memory.marks.pop(child, None)
             if mark is not None:
                 memory.marks[child] = mark
-        if outcome.namespace_ends:
-            self._ending[key[0]] = self._clock.monotonic_s()
+        memory.namespace_ends |= outcome.namespace_ends
         if any(type(step).__name__ in ("PutLive", "Drain") for step in steps):
             self._engines.hurry(key)
         if any(type(step).__name__ in ("Make",) for step in steps):

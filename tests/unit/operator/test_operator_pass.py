@@ -256,13 +256,33 @@ async def test_trouble_that_passes_by_itself_is_told_only_if_it_lasts(stage, err
 
 async def test_a_namespace_that_is_going_is_a_condition(stage):
     """Nothing more is tried in it."""
-    ending = NamespaceTerminating("it is being terminated")
-    stage.kube.fault = lambda verb, kind, name: (
-        ending if verb in ("apply", "create") and kind not in ("TradingBot", "Event") else None
-    )
+    refused = []
+
+    def fault(verb, kind, name):
+        if verb in ("apply", "create") and kind not in ("TradingBot", "Event"):
+            refused.append((verb, kind, name))
+            return NamespaceTerminating("it is being terminated")
+        return None
+
+    stage.kube.fault = fault
     stage.apply()
     await stage.turn(2)
     assert stage.reason("Degraded") == "NamespaceTerminating"
+    tried = len(refused)
+    assert tried
+    await stage.turn(2)
+    assert len(refused) == tried
+
+
+async def test_a_bot_in_a_namespace_that_was_made_anew_gets_its_objects_at_once(stage):
+    """What is known of an earlier bot of that name says nothing of this one: neither that its namespace ends, nor its Secrets."""
+    await test_a_namespace_that_is_going_is_a_condition(stage)
+    stage.kube.fault = lambda verb, kind, name: None
+    stage.kube.objects.clear()
+    stage.apply()
+    await stage.turn(2)
+    assert stage.reason("Degraded") == "AsExpected"
+    assert {"Deployment", "ConfigMap", "Secret"} <= stage.kinds()
 
 
 @pytest.mark.parametrize(
