@@ -24,17 +24,22 @@ from tradingbot_engine.core.proof import (
     StatusAnswer,
 )
 from tradingbot_engine.domain.intents import IntentState
+from tradingbot_engine.domain.units import VALID_BLOCKS
 
 GENESIS = "ours"
 LAST_VALID = 1_000
 """L of the attempt under test: every height below is this plus the model's distance."""
 SLOT_OF_HEIGHT_0 = 50_000
-BLOCKHASH_SLOT = SLOT_OF_HEIGHT_0 + LAST_VALID - 150
+BLOCKHASH_SLOT = SLOT_OF_HEIGHT_0 + LAST_VALID - VALID_BLOCKS
 LATE_SLOT = BLOCKHASH_SLOT + proof.STATUS_CACHE_SLOTS + 100
 CONFIRMED_SLOT = SLOT_OF_HEIGHT_0 + LAST_VALID
 
 LONG_AGO = 0
-"""The height that every node shows for the blockhash's block. L is no lie in this world, and this check must not stand in for others."""
+"""
+The height that every node shows for the blockhash's block where L is no lie: that check must not stand in for others.
+
+Where L was told too low, they show the true one.
+"""
 
 Reading = tuple[Commitment, int]
 """Commitment and block height minus L, at most 2."""
@@ -60,7 +65,10 @@ _PAST = (SignatureStatus(_slot(1), "finalized", False), LAST_VALID + 1)
 class RuleE:
     """The engine's rule E over abstract evidence; answers are remembered, so make a new one after patching a rule."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, told_too_low: int = 0) -> None:
+        """`told_too_low`: how far below the true one the L is that a node gave with the blockhash."""
+        self._told = LAST_VALID - told_too_low
+        self._blockhash_height = LAST_VALID - VALID_BLOCKS if told_too_low else LONG_AGO
         self._proofs: dict[tuple[Reading, str, bool, bool, bool], bool] = {}
         self._events: dict[tuple[str, str], IntentEvent | None] = {}
 
@@ -88,7 +96,7 @@ class RuleE:
             needed = proof.providers_needed(
                 blockhash_slot=BLOCKHASH_SLOT, context_slot=context, amount_lamports=1, above_lamports=10, providers=2
             )
-            case = Case(BLOCKHASH_SLOT, LAST_VALID, GENESIS, needed)
+            case = Case(BLOCKHASH_SLOT, self._told, GENESIS, needed)
             shown = SignatureStatus(_slot(0), "finalized", False) if kind == "shown" else None
             pieces = [
                 ExpiryEvidence(
@@ -99,7 +107,7 @@ class RuleE:
                         BLOCKHASH_SLOT + 1 if kind == "short" else 0,
                         "theirs" if kind == "foreign" else GENESIS,
                     ),
-                    Anchor(provider, BLOCKHASH_SLOT, LONG_AGO, ""),
+                    Anchor(provider, BLOCKHASH_SLOT, self._blockhash_height, ""),
                     None,
                     _blocks(kind, provider, height),
                 )
@@ -161,7 +169,7 @@ def _contexts(kind: str, height: HeightReading) -> list[tuple[int, bool]]:
 
 def _blocks(kind: str, provider: str, height: HeightReading) -> BlockList:
     """The blocks that a node lists from the blockhash's on; one with a hole lacks at least the one with the signature."""
-    first = LAST_VALID - 150
+    first = LAST_VALID - VALID_BLOCKS
     count = height.block_height - first + 1 - (kind == "hole")
     return BlockList(provider, count, BLOCKHASH_SLOT, first, BLOCKHASH_SLOT - 1)
 

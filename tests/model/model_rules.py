@@ -19,6 +19,8 @@ Patch = Callable[[pytest.MonkeyPatch], None]
 ALONE = Configuration(pods=1, submitted=False, errors=False)
 """One pod, crashes, forks, lagging nodes."""
 GHOSTLY = replace(ALONE, ghosts=True)
+TOLD_TOO_LOW = replace(ALONE, told_too_low=1)
+"""The L that came with the blockhash is a block too low."""
 TWO_TASKS = Configuration(one_process=True, submitted=False, errors=False)
 TWO_PODS = Configuration(submitted=False, errors=False)
 TWO_EXITS = Configuration(attempts=1, intents=2, submitted=False, errors=False, exits_of_one_position=True)
@@ -97,6 +99,7 @@ def both(*patches: Patch) -> Patch:
 
 
 NO_WITNESS = checks_without("NoFinalizedWitness")
+ONLY_ABOVE_L = check_replaced("NoFinalizedWitness", ("height > true_last_height(case, e.anchor)", "True"))
 
 RULES = [
     # --- rule E, each check of which the model feels on its own
@@ -113,9 +116,12 @@ RULES = [
     Rule("a new attempt after a timeout", "P1", ALONE, ALONE, function_replaced("prove_expiry", ('return Unproven("NoEvidence")', "return IntentEvent.EXPIRE"))),
     Rule("height >= L instead of > L", "P1", ALONE, ALONE, both(check_replaced("HeightNotPast", ("block_height > case", "block_height >= case")), check_replaced("NoFinalizedWitness", ("height > case", "height >= case")))),
     Rule("expiry by processed height", "P1", ALONE, ALONE, both(check_replaced("HeightNotPast", ('e.height.commitment == "finalized" and ', "")), check_replaced("NoFinalizedWitness", ('w.commitment == "finalized"', "True")))),
+    Rule("a witness above the L that was told, not above the true one", "P2", replace(GHOSTLY, told_too_low=1), replace(GHOSTLY, told_too_low=1), ONLY_ABOVE_L),
+    Rule("L believed as it was told", "P1", TOLD_TOO_LOW, TOLD_TOO_LOW, both(checks_without("ValidityNotOver"), ONLY_ABOVE_L)),
     # --- rule E, checks that the witness makes doubly sure: they matter as soon as the witness is gone
     Rule("expiry before the last valid height", "P1", ALONE, ALONE, checks_without("HeightNotPast"), NO_WITNESS),
     Rule("status read before the height", "P1", ALONE, ALONE, checks_without("StatusReadBeforeHeight"), NO_WITNESS),
+    Rule("150 blocks above the blockhash's own not waited for", "P1", TOLD_TOO_LOW, TOLD_TOO_LOW, checks_without("ValidityNotOver"), NO_WITNESS),
     Rule("an answer older than the height", "P1", ALONE, ALONE, checks_without("AnswerOlderThanHeight"), NO_WITNESS),
     # --- what else a status establishes, and the table
     Rule("terminal at confirmed", "P3", ALONE, ALONE, function_replaced("read_status", ('if status.commitment == "finalized":', 'if status.commitment in ("confirmed", "finalized"):'))),
@@ -132,6 +138,7 @@ RULES = [
 
 MASKED = [
     ("expiry before the last valid height", GHOSTLY, checks_without("HeightNotPast")),
+    ("150 blocks above the blockhash's own", replace(GHOSTLY, told_too_low=1), checks_without("ValidityNotOver")),
     ("status read before the height", GHOSTLY, checks_without("StatusReadBeforeHeight")),
     ("an answer older than the height", GHOSTLY, checks_without("AnswerOlderThanHeight")),
     ("the epoch's compare, as far as trades go", replace(TWO_PODS, compare_epoch=False), None),

@@ -98,6 +98,8 @@ class Configuration:
     one_process: bool = False
     """Both pods are tasks of one process under one epoch."""
     exits_of_one_position: bool = False
+    told_too_low: int = 0
+    """How many blocks the L of every attempt, as a node told it, is below the true one."""
     # --- rules of the ledger and of the driver, each removable
     compare_epoch: bool = True
     lock_shard: bool = True

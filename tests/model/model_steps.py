@@ -40,7 +40,7 @@ class Steps:
 
     def __init__(self, config: Configuration) -> None:
         self.config = config
-        self.rule_e = RuleE()
+        self.rule_e = RuleE(told_too_low=config.told_too_low)
 
     def after(self, world: World) -> list[Step]:
         """Return every transition that leaves `world`."""

@@ -42,7 +42,7 @@ def test_leaving_out_a_rule_breaks_its_property(rule: Rule, monkeypatch: pytest.
 def test_a_rule_with_a_second_line_of_defence_costs_no_trade_alone(
     name: str, world: Configuration, without: Patch | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The witness makes three checks of rule E doubly sure, state and attempt do so for the epoch: known, not assumed."""
+    """The witness makes four checks of rule E doubly sure, state and attempt do so for the epoch: known, not assumed."""
     if without:
         without(monkeypatch)
     found = explore(world)

@@ -76,6 +76,8 @@ class ScriptedExecutor(LiveExecutor):
         self._sends, self._looks, self._fills = itertools.count(), itertools.count(), itertools.count()
         self._chain = pool.chain
         self.wallet: int | None = None
+        self.told_too_low = 0
+        """How many blocks below the true one the L is that comes with a blockhash."""
         self.amounts: dict[str, int] = {}
         """What each signature spends: an exit may sell less than it was claimed for."""
 
@@ -95,7 +97,7 @@ class ScriptedExecutor(LiveExecutor):
             wire=signature.encode(),
             blockhash=f"hash-{block.slot}",
             blockhash_slot=block.slot,
-            last_valid_block_height=self._chain.last_valid[signature],
+            last_valid_block_height=self._chain.last_valid[signature] - self.told_too_low,
             epoch=epoch,
             signed_at_ms=now_ms,
             quoted_out=quote.amount_out,

@@ -150,6 +150,54 @@ async def one_backend_sits_on_a_dead_fork(stage: Stage, monkeypatch: pytest.Monk
     await stage.drive(record, ownership)
 
 
+async def l_was_told_too_low(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chain is past the L that was told and not past the true one, some slots had no block; then the transaction lands."""
+    stage.executor.told_too_low = 20
+    ownership = await stage.take("only")
+    record = await stage.claim(ownership, an_order())
+    chain = stage.chain
+
+    def pass_what_was_told() -> None:
+        chain.slot += 60
+        chain.make(chain.last_valid[chain.handed[0]] - 6 - chain.height)
+
+    def last_moment() -> None:
+        chain.make(land=[chain.handed[0]])
+        chain.make(6)
+
+    stage.acts = [lambda: None, pass_what_was_told, lambda: None, lambda: None, last_moment]
+    await stage.drive(record, ownership)
+
+
+async def l_was_told_too_low_and_a_backend_left_the_chain_there(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Behind one URL, heights come from a good node, blocks and statuses from one that a fork left behind.
+
+    It left between the L that was told and the true one, so what it shows as final is above the one and not above the other.
+    The transaction is in the block that it does not have.
+    """
+    stage.executor.told_too_low = 20
+    ownership = await stage.take("only")
+    record = await stage.claim(ownership, an_order())
+    chain = stage.chain
+
+    def leave_a_node() -> None:
+        chain.make(chain.last_valid[chain.handed[0]] - chain.height - 6)
+        chain.fork(chain.height - 1, leave_a_node=True)
+        for method_ in ("getBlock", "getSignatureStatuses"):
+            stage.pool.routes[("balanced", method_)] = "dead"
+
+    def land_and_finish() -> None:
+        chain.make(land=[chain.handed[0]])
+        chain.make(chain.last_valid[chain.handed[0]] + 6 - chain.height)
+
+    def heal() -> None:
+        stage.pool.routes.clear()
+
+    stage.acts = [lambda: None, leave_a_node, land_and_finish, lambda: None, lambda: None, heal]
+    await stage.drive(record, ownership)
+
+
 async def lands_between_two_questions(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between one question of the evidence and the next, the transaction lands and becomes final."""
     ownership = await stage.take("only")
@@ -227,6 +275,7 @@ NO_WITNESS = (
     without_check("NoFinalizedWitness"),
     method(EvidenceGatherer, "expiry", ("        if witness is None:\n            return None\n", "")),
 )
+ONLY_ABOVE_L = check("NoFinalizedWitness", ("height > true_last_height(case, e.anchor)", "True"))
 
 
 @dataclass(frozen=True)
@@ -262,11 +311,21 @@ MUTANTS = [
             method(EvidenceGatherer, "expiry", ("height.block_height <= case", "height.block_height < case")),
             method(EvidenceGatherer, "_witness", ("known.block_height <= above", "known.block_height < above")),
         ),
-        also=(without_check("ValidityNotOver"),),
+        also=(without_check("ValidityNotOver"), ONLY_ABOVE_L),
     ),
     Mutant(
         "status without a witness", "doubled", one_backend_sits_on_a_dead_fork, (without_check("NoFinalizedWitness"),),
         providers=("balanced",),
+    ),
+    Mutant(
+        "a witness above the L that was told, not above the true one", "doubled",
+        l_was_told_too_low_and_a_backend_left_the_chain_there,
+        (ONLY_ABOVE_L,),
+        providers=("balanced",),
+    ),
+    Mutant(
+        "L believed as it was told", "doubled", l_was_told_too_low,
+        (without_check("ValidityNotOver"), ONLY_ABOVE_L),
     ),
     Mutant(
         "status read before the height", "doubled", lands_between_two_questions,

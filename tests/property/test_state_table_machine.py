@@ -189,24 +189,31 @@ def good_anchor(draw: st.DrawFn, case: Case, provider: str, height: int) -> Anch
     return Anchor(provider, case.blockhash_slot + ahead, height - 151 - far, case.blockhash)
 
 
+def _true_last(case: Case, anchor: Anchor) -> int:
+    undone = anchor.slot == case.blockhash_slot and anchor.blockhash != case.blockhash
+    return anchor.block_height + (300 if undone else 150)
+
+
 @st.composite
 def good_evidence(draw: st.DrawFn, case: Case) -> ExpiryEvidence:
     """Evidence that satisfies rule E, as written in the decision record."""
     past = draw(st.integers(1, 50))
     slot = case.blockhash_slot + draw(st.integers(1, 600))
     context = slot + draw(st.integers(0, 50))
-    witness_height = case.last_valid_block_height + draw(st.integers(1, past))
+    height = case.last_valid_block_height + past
     provider = draw(PROVIDERS)
+    anchor = draw(good_anchor(case, provider, height))
+    witness_height = draw(st.integers(1 + max(case.last_valid_block_height, _true_last(case, anchor)), height))
     return ExpiryEvidence(
-        HeightReading(slot, case.last_valid_block_height + past, 1),
+        HeightReading(slot, height, 1),
         StatusAnswer(
             context, None, SignatureStatus(slot, "finalized", draw(st.booleans())), witness_height, 2, provider,
             context - case.blockhash_slot > STATUS_CACHE_SLOTS,
         ),
         NodeRange(provider, draw(st.integers(0, case.blockhash_slot)), case.genesis_hash),
-        draw(good_anchor(case, provider, case.last_valid_block_height + past)),
+        anchor,
         None,
-        draw(good_blocks(case, provider, case.last_valid_block_height + past)),
+        draw(good_blocks(case, provider, height)),
     )  # fmt: skip
 
 
@@ -227,8 +234,7 @@ def _is_sound(case: Case, e: ExpiryEvidence) -> bool:
         and e.anchor is not None
         and e.anchor.provider == a.provider
         and e.anchor.slot >= case.blockhash_slot
-        and e.height.block_height - e.anchor.block_height
-        > (300 if e.anchor.slot == case.blockhash_slot and e.anchor.blockhash != case.blockhash else 150)
+        and min(e.height.block_height, a.witness_height or 0) > _true_last(case, e.anchor)
         and (not a.history or _lists_all(case, e))
     )
 
@@ -277,6 +283,7 @@ BAD_CHANGES = st.sampled_from(
         lambda c, e: (c, _said(e, witness=None)),
         lambda c, e: (c, _said(e, witness=SignatureStatus(1, "confirmed", False))),
         lambda c, e: (c, _said(e, witness_height=c.last_valid_block_height)),
+        lambda c, e: (c, _said(e, witness_height=_true_last(c, e.anchor))),
         lambda c, e: (c, _said(e, history=not e.answer.history)),
         lambda c, e: (c, _said(e, provider="elsewhere")),
         lambda c, e: (dataclasses.replace(c, blockhash_slot=-1), e),

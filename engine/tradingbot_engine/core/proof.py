@@ -156,19 +156,25 @@ def height_is_past(case: Case, e: ExpiryEvidence) -> bool:
     return e.height.commitment == "finalized" and e.height.block_height > case.last_valid_block_height
 
 
-def validity_is_over(case: Case, e: ExpiryEvidence) -> bool:
+def true_last_height(case: Case, anchor: Anchor) -> BlockHeight:
     """
-    L is one node's word, given with the blockhash; were it too low, the attempt could still land. The chain itself says it.
+    Return the greatest height whose child may still hold the attempt, as the chain itself tells.
 
-    If the finalized block at that slot has our blockhash, its height tells exactly; the next block, where the provider shows
-    none at that slot, is higher. If it has another blockhash, a fork undid ours (and the attempt can be in no final block), or
-    the node named a wrong slot: then as many blocks again must pass.
+    L is one node's word, given with the blockhash; were it too low, the attempt could still land. If the finalized block at
+    the blockhash's slot has our blockhash, its height tells exactly; the next block, where the provider shows none at that
+    slot, is higher. If it has another blockhash, a fork undid ours (and the attempt can be in no final block), or the node
+    named a wrong slot: then as many blocks again must pass.
     """
+    contradicts = anchor.slot == case.blockhash_slot and anchor.blockhash != case.blockhash
+    return anchor.block_height + VALID_BLOCKS * (2 if contradicts else 1)
+
+
+def validity_is_over(case: Case, e: ExpiryEvidence) -> bool:
+    """The provider itself shows the block that the blockhash is of, or the next one, and what that allows is past."""
     a = e.anchor
     if a is None or a.provider != e.answer.provider or a.slot < case.blockhash_slot:
         return False
-    contradicts = a.slot == case.blockhash_slot and a.blockhash != case.blockhash
-    return e.height.block_height > a.block_height + VALID_BLOCKS * (2 if contradicts else 1)
+    return e.height.block_height > true_last_height(case, a)
 
 
 def asked_after_height(case: Case, e: ExpiryEvidence) -> bool:
@@ -181,10 +187,21 @@ def answer_is_null(case: Case, e: ExpiryEvidence) -> bool:
 
 
 def witness_is_finalized(case: Case, e: ExpiryEvidence) -> bool:
-    """Nodes answer from their processed bank, which may be on a dead fork; the witness shows that it is the finalized chain."""
+    """
+    Nodes answer from their processed bank, which may be on a dead fork; the witness shows that it is the finalized chain.
+
+    It shows so much of it as is below the witness: a bank may have left the chain right above. So it must be higher than
+    every block that may hold the attempt, and for that L is not enough. With an L that was told too low, a node which took
+    another fork between L and the true height would show a witness above L and no attempt, while the attempt is final.
+    (Without an anchor nothing is proven anyway, see `validity_is_over`.)
+    """
     w, height = e.answer.witness, e.answer.witness_height
     return (
-        w is not None and w.commitment == "finalized" and height is not None and height > case.last_valid_block_height
+        w is not None
+        and w.commitment == "finalized"
+        and height is not None
+        and height > case.last_valid_block_height
+        and (e.anchor is None or height > true_last_height(case, e.anchor))
     )
 
 
@@ -255,6 +272,7 @@ def guard_is_absent(case: Case, e: ExpiryEvidence) -> bool:
 
 EXPIRY_CHECKS: tuple[tuple[str, Callable[[Case, ExpiryEvidence], bool]], ...] = (
     ("HeightNotPast", height_is_past),
+    ("ValidityNotOver", validity_is_over),
     ("StatusKnown", answer_is_null),
     ("StatusReadBeforeHeight", asked_after_height),
     ("NoFinalizedWitness", witness_is_finalized),
@@ -263,7 +281,6 @@ EXPIRY_CHECKS: tuple[tuple[str, Callable[[Case, ExpiryEvidence], bool]], ...] = 
     ("HistoryTooShort", history_reaches_back),
     ("HistoryHasHoles", history_is_whole),
     ("WrongGenesis", chain_is_ours),
-    ("ValidityNotOver", validity_is_over),
     ("GuardNotAbsent", guard_is_absent),
 )
 """In order; the first that fails names what is missing."""

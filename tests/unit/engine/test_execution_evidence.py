@@ -126,11 +126,27 @@ async def test_an_attempt_whose_last_valid_height_was_told_too_low_is_not_expire
     assert await verdict(Node(finalized=1151, processed=1180), low, 1180) is IntentEvent.EXPIRE
 
 
+async def test_a_witness_above_the_l_that_was_told_and_not_above_the_true_one_is_none() -> None:
+    """
+    A bank that left the chain right above its witness lacks what landed after that: the witness must be above all of it.
+
+    The final height is past the true L of 850 (1,150), and the youngest block with a signature is the one that is shown.
+    """
+    low = replace(CASE, last_valid_block_height=720)
+    for youngest, proven in ((1149, False), (1150, False), (1151, True)):
+        node = Node(finalized=1160, processed=1180, empty=set(range(youngest + 1, 1161)))
+        got = await verdict(node, low, 1180)
+        assert got == (IntentEvent.EXPIRE if proven else Unproven("NoFinalizedWitness")), youngest
+    undone = replace(low, blockhash="another")  # nobody can tell how old it is: twice as many blocks
+    node = Node(finalized=1302, processed=1310, empty={1301, 1302})
+    assert await verdict(node, undone, 1310) == Unproven("NoFinalizedWitness")
+
+
 async def test_a_blockhash_that_is_not_of_its_slot_on_the_final_chain_must_be_twice_as_old() -> None:
     """A fork undid its block, or the node that gave it named a wrong slot: nobody can tell how old it is."""
     case = replace(CASE, last_valid_block_height=720, blockhash="another")
     for finalized, expired in ((1205, False), (1300, False), (1301, True)):
-        node = Node(finalized=finalized, processed=finalized + 1, empty={finalized})
+        node = Node(finalized=finalized, processed=finalized + 1)
         context = 1205 if finalized < 1300 else 1301
         got = await verdict(node, replace(case, blockhash_slot=1000), context)
         assert (got is IntentEvent.EXPIRE) is expired, (finalized, got)
