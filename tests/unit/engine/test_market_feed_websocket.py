@@ -1,14 +1,13 @@
 """Subscriptions that survive the node: real sockets, a server that does what the test says."""
 
 import asyncio
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 
-import orjson
 import pytest
-from aiohttp import WSMsgType, web
 from pydantic import SecretStr
+from support.socket_node import SocketNode as Node
+from support.socket_node import serving, stream
 
-from tradingbot_engine.clock import SystemClock
 from tradingbot_engine.rpc.errors import RpcTimeout
 from tradingbot_engine.rpc.websocket import (
     Acknowledged,
@@ -16,7 +15,6 @@ from tradingbot_engine.rpc.websocket import (
     Garbage,
     Heartbeat,
     Lost,
-    NodeStream,
     Notification,
     Subscription,
     websocket_url,
@@ -24,66 +22,6 @@ from tradingbot_engine.rpc.websocket import (
 from tradingbot_engine.settings import EndpointSettings
 
 SLOTS = Subscription("slots", "slotSubscribe")
-
-
-class Node:
-    """A websocket node; `behave(socket, requests)` runs after each subscription was answered."""
-
-    def __init__(self) -> None:
-        self.sockets: list[web.WebSocketResponse] = []
-        self.asked: list[str] = []
-        self.refuse = False
-        self.mute = False
-        self.knows: set[str] = set()
-        """Signatures of transactions that are on its chain."""
-        self.url = ""
-
-    async def serve(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(autoping=not self.mute)
-        await socket.prepare(request)
-        self.sockets.append(socket)
-        async for message in socket:
-            if message.type is not WSMsgType.TEXT:
-                continue
-            body = orjson.loads(message.data)
-            self.asked.append(body["method"])
-            number = len(self.asked)
-            reply = {"error": {"code": -32601, "message": "no"}} if self.refuse else {"result": number}
-            await socket.send_str(orjson.dumps({"jsonrpc": "2.0", "id": body["id"], **reply}).decode())
-            if body["method"] == "signatureSubscribe" and body["params"][0] in self.knows:
-                await self.tell(number, {"context": {"slot": 7}, "value": {"err": None}})
-        return socket
-
-    async def tell(self, subscription: int, result: object) -> None:
-        params = {"subscription": subscription, "result": result}
-        await self.sockets[-1].send_str(orjson.dumps({"jsonrpc": "2.0", "method": "x", "params": params}).decode())
-
-
-@asynccontextmanager
-async def serving(*nodes: Node):
-    runners = []
-    for node in nodes:
-        app = web.Application()
-        app.router.add_get("/", node.serve)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        node.url = f"ws://127.0.0.1:{runner.addresses[0][1]}/"
-        runners.append(runner)
-    try:
-        yield
-    finally:
-        for runner in runners:
-            await runner.cleanup()
-
-
-def stream(*nodes: Node, silence_s: float = 5.0, ping_s: float | None = None, **more) -> NodeStream:
-    endpoints = [
-        EndpointSettings(name=f"node-{i}", url=SecretStr("http://unused"), websocket_url=SecretStr(node.url))
-        for i, node in enumerate(nodes)
-    ]
-    return NodeStream(endpoints, clock=SystemClock(), pulse="slots", silence_s=silence_s, ping_s=ping_s, **more)
 
 
 @pytest.fixture(autouse=True)
