@@ -9,8 +9,9 @@ from typing import Any
 
 import orjson
 import pytest
+from aiohttp import web
 from pydantic import SecretStr
-from rpc_pools import pool_over, says
+from rpc_pools import BALANCE, pool_over, says
 from scripted_rpc import Raw, ScriptedNode, serving
 
 from tradingbot_engine.clock import SystemClock
@@ -143,6 +144,68 @@ async def test_no_answer_whatever_it_is_raises_anything_but_the_pools_errors(see
                 refused += 1
         assert refused > 30, "the nonsense is nonsense"
         assert pool.in_flight == 0
+
+
+class Babbling(ScriptedNode):
+    """Answers batches with what no node should: its members lost, doubled, mixed up, of any type."""
+
+    def __init__(self, dice: random.Random) -> None:
+        super().__init__(lambda method, params: None)
+        self.dice, self.batches, self.sound = dice, 0, False
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        asked = orjson.loads(await request.read())
+        batch = isinstance(asked, list)
+        self.batches += batch
+        ids = [question["id"] for question in (asked if batch else [asked])]
+        if self.sound:
+            answers = [{"jsonrpc": "2.0", "id": i, "result": BALANCE} for i in ids]
+            return web.Response(body=orjson.dumps(answers if batch else answers[0]))
+        status, body, headers = _nonsense(self.dice)
+        if batch and self.dice.random() < 0.8:
+            status, headers, body = self.dice.choice([200, 200, status]), {}, orjson.dumps(self._members(ids))
+        return web.Response(status=status, body=body, headers=headers)
+
+    def _members(self, ids: list[int]) -> list[Any]:
+        dice, out = self.dice, []
+        for i in [*ids, *dice.sample(ids, dice.randrange(len(ids)))]:
+            said = dice.choice([i, i, i, str(i), float(i), True, None, [i], {"id": i}, -i, 2**63])
+            result = dice.choice([BALANCE, None, 1, "x", [], {}, {"context": {"slot": -1}, "value": True}])
+            answer: Any = {"jsonrpc": "2.0", "id": said, dice.choice(["result", "result", "error", "code"]): result}
+            out.append(dice.choice([answer, answer, answer, None, i, "x", [answer], {}]))
+        dice.shuffle(out)
+        return out
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_no_answer_to_a_batch_raises_anything_but_the_pools_errors_and_the_next_sound_one_is_taken(
+    seed: int,
+) -> None:
+    """Every call of the batch comes to an end of its own, with a value of the right type or an error; no permit stays out."""
+    node = Babbling(random.Random(seed))
+    options: dict[str, Any] = {
+        "breaker": {"enabled": False},
+        "retry_budget": {"enabled": False},
+        "hedging": {"enabled": False},
+        "endpoint": {"requests_per_second": 1e6, "batch_size": 8},
+    }
+    async with pool_over(node, request_timeout_s=20, call_deadline_s=20, **options) as pool:
+        rpc, batcher, endpoint = Rpc(pool), pool._transport.batchers["n0"], pool._endpoints[0]
+
+        async def ask() -> list[Any]:
+            endpoint.cool_until_s, endpoint.disabled, batcher.refused = 0.0, "", False
+            return await asyncio.gather(*(rpc.get_balance(str(n)) for n in range(6)), return_exceptions=True)
+
+        ends = [end for _ in range(25) for end in await ask()]
+        refused = [end for end in ends if isinstance(end, RpcError)]
+        assert len(refused) > 30, "the nonsense is nonsense"
+        taken = [end.result for end in ends if not isinstance(end, BaseException)]
+        assert len(refused) + len(taken) == len(ends)
+        assert all(type(lamports) is int for lamports in taken)
+        assert node.batches > 20
+        assert pool.in_flight == 0
+        node.sound = True
+        assert [end.result for end in await ask()] == [BALANCE["value"]] * 6
 
 
 async def test_protections_that_are_off_are_named() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from tradingbot_engine.commands.config import config
+from tradingbot_engine.commands.run import run
 from tradingbot_engine.settings import EngineSettings, SettingsInvalid, load_settings, switched_off
 from tradingbot_engine.settings.protections import PROTECTIONS
+from tradingbot_engine.settings.rules import RULES
 from tradingbot_engine.settings.schema import leaves, settings_schema
 from tradingbot_engine.settings.urls import url_problem
 
@@ -100,16 +103,95 @@ def test_every_setting_is_documented_and_bounded(leaf):
     "leaf", [leaf for leaf in leaves() if leaf.schema.get("type") in ("integer", "number")], ids=lambda leaf: leaf.name
 )
 def test_every_number_refuses_what_is_out_of_range_or_no_number(tmp_path, leaf):
-    """The line names the field; nothing is rounded, cut or taken for something else."""
+    """The line names the field, the value and the bound that would be right; nothing is rounded, cut or taken for another."""
     data = good()
     if leaf.name.startswith("market.event_time"):
         data["market"]["event_time"] = {"origin_slot": 1, "origin_ms": 1, "ms_per_slot": 1}
     low = leaf.schema.get("minimum", leaf.schema.get("exclusiveMinimum"))
     high = leaf.schema.get("maximum", leaf.schema.get("exclusiveMaximum"))
     name = leaf.name.replace("[]", ".0")
-    for wrong in (low - 1, high * 2 + 1, "many", True, [], {}, "", 10**400, float("nan"), float("inf"), -float("inf")):
+    for wrong, right in ((low - 1, low), (high * 2 + 1, high)):
+        (line,) = (
+            x
+            for x in lines_of(tmp_path, put(json.loads(json.dumps(data)), leaf.name, wrong))
+            if x.startswith(f"{name}: ")
+        )
+        said = {float(number) for number in re.findall(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?", line.removeprefix(name))}
+        assert {float(wrong), float(right)} <= said, line
+    for wrong in ("many", True, [], {}, "", 10**400, float("nan"), float("inf"), -float("inf")):
         lines = lines_of(tmp_path, put(json.loads(json.dumps(data)), leaf.name, wrong))
         assert any(line.startswith(f"{name}: ") for line in lines), (wrong, lines)
+
+
+BROKEN: dict[str, dict[str, Any]] = {
+    "strategies: names must differ": {
+        "strategies": [{"name": "m", "type": "momentum_5m", "allocation_percent": 20}] * 2
+    },
+    "strategies: allocations sum to 160 %": {
+        "strategies": [{"name": n, "type": "momentum_5m", "allocation_percent": 80} for n in "ab"]
+    },
+    "wallet.key_file: key_file is needed in mode Live": {"bot.mode": "Live"},
+    "risk.max_position_percent: 50 must be at most risk.max_strategy_percent, which is 10": {
+        "risk.max_position_percent": 50, "risk.max_strategy_percent": 10,
+    },
+    "shutdown.trade_timeout_s: 61 must be at most shutdown.force_timeout_s, which is 60": {"shutdown.trade_timeout_s": 61},
+    "queue.warning_threshold: 0.9 must be below queue.critical_threshold, which is 0.9": {
+        "queue.warning_threshold": 0.9, "queue.critical_threshold": 0.9,
+    },
+    "screen.min_market_cap_usd: 6 must be below screen.max_market_cap_usd, which is 5": {
+        "screen.min_market_cap_usd": 6, "screen.max_market_cap_usd": 5,
+    },
+    "screen.min_age_minutes: 60 must be below screen.max_age_hours × 60, which is 60": {
+        "screen.min_age_minutes": 60, "screen.max_age_hours": 1,
+    },
+    "execution.poll_interval_s: 30 must be below execution.entry_max_age_s, which is 30": {
+        "execution.poll_interval_s": 30, "execution.entry_max_age_s": 30,
+    },
+    "idempotency.enabled: false must be true with bot.mode Live": {
+        "bot.mode": "Live", "wallet.key_file": "/key.json", "idempotency.enabled": False,
+    },
+}  # fmt: skip
+"""What a contradiction is told as, and the settings that make it."""
+
+
+@pytest.mark.parametrize("told", BROKEN)
+def test_every_rule_between_settings_is_told_alone_with_both_settings_and_what_would_be_right(tmp_path, told):
+    """One contradiction makes one line."""
+    data = good()
+    for name, value in BROKEN[told].items():
+        put(data, name, value)
+    (line,) = lines_of(tmp_path, data)
+    assert line.startswith(told)
+
+
+def test_no_rule_between_settings_is_without_a_case_above():
+    """A new rule has to be broken here once."""
+    assert len(RULES) == len(BROKEN)
+    for rule in RULES:
+        assert any(told.startswith(getattr(rule, "left", getattr(rule, "needed", rule.reads[-1]))) for told in BROKEN)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("execution.workers", 0), ("execution.workers", "x" * 1_000_000), ("queue", []), ("shutdown.trade_timeout_s", 61)],
+)
+def test_an_engine_with_a_bad_setting_starts_nothing(tmp_path, name, value):
+    """Out of range, enormous, of another type, contradictory: exit code 2 before a file is made or a node is asked."""
+    with socket.create_server(("127.0.0.1", 0)) as node:
+        node.setblocking(False)
+        data = good() | {
+            "ledger": {"sqlite_path": str(tmp_path / "ledger.db")},
+            "admin": {"port_file": str(tmp_path / "port"), "token_file": str(tmp_path / "token")},
+        }
+        data["rpc"]["endpoints"][0]["url"] = f"http://127.0.0.1:{node.getsockname()[1]}"
+        assert lines_of(tmp_path, data) == []
+        (line,) = lines_of(tmp_path, put(data, name, value))
+        done = CliRunner().invoke(run, ["--config", str(tmp_path / "engine.json")])
+        assert (done.exit_code, done.stderr.strip()) == (2, line)
+        assert line.startswith(f"{name}: ")
+        with pytest.raises(BlockingIOError):
+            node.accept()
+    assert [path.name for path in tmp_path.iterdir()] == ["engine.json"]
 
 
 WORDS = [leaf for leaf in leaves() if leaf.schema.get("type") not in ("integer", "number")]
