@@ -14,6 +14,7 @@ from tradingbot_engine import __version__
 _COMMANDS = {
     "audit": "tradingbot_engine.audit.command",
     "catalogue": "tradingbot_engine.commands.catalogue",
+    "close-out": "tradingbot_engine.commands.close_out",
     "config": "tradingbot_engine.commands.config",
     "drain": "tradingbot_engine.commands.drain",
     "fund": "tradingbot_engine.commands.fund",

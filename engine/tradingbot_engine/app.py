@@ -19,13 +19,14 @@ from tradingbot_engine.bus.core_events import CoreEvents
 from tradingbot_engine.bus.seen import SeenSignals
 from tradingbot_engine.bus.signals import SignalQueue
 from tradingbot_engine.chores import Chores, Parts, chores_of
+from tradingbot_engine.closing import ClosingOut
 from tradingbot_engine.comparison import Comparison, entries_wait_for_two
 from tradingbot_engine.core.decide import decide
 from tradingbot_engine.core.ids import shard_of
 from tradingbot_engine.core.screen import ScreenLimits
 from tradingbot_engine.core.state import CoreState, StrategyConfig
 from tradingbot_engine.desk import Desk
-from tradingbot_engine.domain.events import Event, PositionChanged, RiskChanged
+from tradingbot_engine.domain.events import CloseOutChanged, Event, PositionChanged, RiskChanged
 from tradingbot_engine.execution.trade import TradeDriver
 from tradingbot_engine.guard import LedgerGuard
 from tradingbot_engine.health.loop_lag import LoopLag
@@ -66,6 +67,7 @@ class Wired:
     pipeline: Pipeline
     status: StatusPage
     live: Live
+    closing: ClosingOut
     guard: LedgerGuard
     nodes: NodeWatch
     pulse: Pulse
@@ -181,10 +183,20 @@ async def assemble(
         decide(state, PositionChanged(closed))  # a restart does not shorten a token's rest after a sale
     await book.refresh()
     emit(RiskChanged(feed.health().event_time_ms, risk))
+    if book.bot.closing_since_ms:  # an engine before this one was told to
+        emit(CloseOutChanged(feed.health().event_time_ms, book.bot.closing_since_ms))
     pipelines.append(pipeline)
     for event in early:
         pipeline.emit(event)
 
+    closing = ClosingOut(
+        ledger=ledger,
+        book=book,
+        lifecycle=lifecycle,
+        symbols={t.mint: t.symbol for t in tokens if t.symbol},
+        trouble_of=tally.exit_trouble,
+    )
+    await closing.look()
     nodes = NodeWatch(
         endpoints=outside.rpc.endpoints,
         away=lambda: outside.rpc.away,
@@ -224,6 +236,7 @@ async def assemble(
         sale_value=desk.sale_value,
         queue_utilization=lambda: signals.utilization,
         health=pulse.document,
+        closing=closing.document,
         clock=clock,
     )
     return Wired(
@@ -239,6 +252,7 @@ async def assemble(
         pipeline=pipeline,
         status=status,
         live=live,
+        closing=closing,
         guard=guard,
         nodes=nodes,
         pulse=pulse,
@@ -259,6 +273,7 @@ async def assemble(
                 nodes=nodes,
                 pulse=pulse,
                 screens=screen.asks,
+                closing=closing,
             )
         ),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from tradingbot_engine.domain.events import BookEvent, PositionChanged, RiskChanged
+from tradingbot_engine.domain.events import BookEvent, CloseOutChanged, PositionChanged, RiskChanged
 from tradingbot_engine.domain.portfolio import Position, PositionState, RiskState
 from tradingbot_engine.domain.units import IntentId, Mint, UnixMs
 from tradingbot_engine.ledger.port import BotRecord, GuardRent, Ledger
@@ -19,7 +19,7 @@ class Book:
     """
     Positions that are not closed, the risk row and the bot's row, as last read.
 
-    `emit` receives a `PositionChanged` or `RiskChanged` for each difference; `event_time` stamps them.
+    `emit` receives a `PositionChanged`, `RiskChanged` or `CloseOutChanged` for each difference; `event_time` stamps them.
     """
 
     def __init__(
@@ -95,5 +95,7 @@ class Book:
             self._emit(RiskChanged(self._event_time_ms(), risk))
 
     async def refresh_bot(self) -> None:
-        """Read the bot's row again (pause, latch, wallet balance)."""
-        self.bot = await self._ledger.bot()
+        """Read the bot's row again (pause, latch, closing out, wallet balance)."""
+        before, self.bot = self.bot, await self._ledger.bot()
+        if self.bot.closing_since_ms != before.closing_since_ms:
+            self._emit(CloseOutChanged(self._event_time_ms(), self.bot.closing_since_ms))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from tradingbot_engine.book import Book
+from tradingbot_engine.closing import ClosingOut
 from tradingbot_engine.comparison import Comparison
 from tradingbot_engine.desk import Desk
 from tradingbot_engine.domain.events import Event
@@ -52,6 +53,7 @@ class Parts:
     pulse: Pulse
     screens: bool
     """Whether the screen asks for anything of a token."""
+    closing: ClosingOut
 
 
 def chores_of(parts: Parts) -> Chores:
@@ -70,6 +72,7 @@ def chores_of(parts: Parts) -> Chores:
     history = HistoryFiller(feed=outside.feed, tokens=outside.tokens, bars=parts.bars, emit=parts.emit)
     chores: Chores = (
         ("nodes", 0.5, parts.nodes.look),
+        ("closing", 0.5, parts.closing.look),
         ("book", 5.0, book.refresh),
         ("history", 0.5, history.fill),
         ("bars", 1.0, parts.bars.flush),

@@ -77,6 +77,8 @@ class Desk:
             return None
         if self._book.risk.tier in (Tier.HALT, Tier.EMERGENCY):
             return "Halted"
+        if self._book.bot.closing_since_ms:
+            return "ClosingOut"
         if self._book.bot.paused or self._book.bot.latch:
             return "Paused"
         view = self._feed.health().tokens.get(intent.mint)

@@ -43,12 +43,20 @@ class Engine:
     """
     Implements what the admin port may ask (`api.server.Control`).
 
-    With `settle` it trades nothing: it follows what is open in the ledger to its end, and ends.
+    With `settle` it trades nothing: it follows what is open in the ledger to its end, and ends. With `close_out_by` it sells
+    all that is held, for whom that says, and ends when nothing is left.
     """
 
     def __init__(
-        self, *, settings: EngineSettings, clock: Clock, parent_pid: int | None = None, settle: bool = False
+        self,
+        *,
+        settings: EngineSettings,
+        clock: Clock,
+        parent_pid: int | None = None,
+        settle: bool = False,
+        close_out_by: str | None = None,
     ) -> None:
+        self._close_out_by = close_out_by
         self._settings, self._clock, self._parent_pid, self._settle = settings, clock, parent_pid, settle
         self._lifecycle = Lifecycle(clock=clock)
         self._preconditions = Preconditions(lifecycle=self._lifecycle, clock=clock)
@@ -96,7 +104,7 @@ class Engine:
             await admin.stop()
             if self._outside is not None:
                 await self._let_go(self._outside)
-        if self._open_left:
+        if self._open_left or not self._closed_out():
             return EXIT_OPEN
         return EXIT_FAILED if self._lifecycle.fatal or self._unknown_left else EXIT_DRAINED
 
@@ -153,6 +161,10 @@ class Engine:
         if self._settle:
             await self._settle_all(wired)
             return
+        if (by := self._close_out_by) is not None and await self._preconditions.met(
+            lambda: wired.live.close_out(by)
+        ) is None:
+            return
         self._spawn("core", wired.pipeline.decide_forever())
         self._spawn("order", wired.pipeline.order_forever())
         self._spawn("shed", wired.pipeline.shed_forever())
@@ -165,6 +177,13 @@ class Engine:
         self._spawn("feed", outside.feed.run(wired.pipeline.emit))
         await wired.leftovers.resolve()  # before the first signal
         self._lifecycle.enter(Phase.READY)
+        if self._close_out_by is not None:
+            await wired.closing.done.wait()
+            self._lifecycle.request_drain("closed out")
+
+    def _closed_out(self) -> bool:
+        """Whether nothing is held any more, if that is what this process is for; one that never got as far does not know."""
+        return self._close_out_by is None or (self._wired is not None and self._wired.closing.done.is_set())
 
     async def _settle_all(self, wired: Wired) -> None:
         """Follow what is open until nothing is; make no attempt, take no signal."""
@@ -306,6 +325,12 @@ class Engine:
 
     async def latch(self, latched: bool) -> None:
         await self._live().latch(latched)
+
+    async def close_out(self, by: str) -> None:
+        await self._live().close_out(by)
+
+    async def reopen(self) -> None:
+        await self._live().reopen()
 
     def _live(self) -> Live:
         if self._wired is None:

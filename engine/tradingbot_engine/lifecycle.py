@@ -25,6 +25,8 @@ EXITS_FIRST = "ExitsFirst"
 """The reason while nodes are back and exits that came due without them go out: no position is opened before that."""
 ONE_NODE = "OneNodeOnly"
 """The reason while a single node of several has vouched for the ledger: positions may be left, none is opened."""
+CLOSING_OUT = "ClosingOut"
+"""The reason while all that is held is being sold: no position is opened any more."""
 RESOLVING = "Resolving"
 """The reason while it is not known yet what became of trades that were open at the start."""
 
@@ -82,11 +84,13 @@ class Lifecycle:
         """
         Whether positions may be left now.
 
-        A pause stops entries, never a stop loss; what is still being resolved holds only its own position back, which the
-        ledger guards (one open exit per position); while no node can be asked an exit is claimed all the same, so that it is
-        the first to go out when one can; and one node alone is enough to leave by.
+        A pause stops entries, never a stop loss, and so does closing out; what is still being resolved holds only its own
+        position back, which the ledger guards (one open exit per position); while no node can be asked an exit is claimed
+        all the same, so that it is the first to go out when one can; and one node alone is enough to leave by.
         """
-        blocking = self._reasons.keys() & (_BLOCKING - {"Paused", RESOLVING, NO_ENDPOINT, EXITS_FIRST, ONE_NODE})
+        blocking = self._reasons.keys() & (
+            _BLOCKING - {"Paused", CLOSING_OUT, RESOLVING, NO_ENDPOINT, EXITS_FIRST, ONE_NODE}
+        )
         resolving = self.phase is Phase.STARTING and RESOLVING in self._reasons
         finishing = self.phase is Phase.DRAINING and self.finishing
         return (self.phase is Phase.READY or resolving or finishing) and not blocking and self.fatal is None
@@ -136,5 +140,5 @@ class Lifecycle:
             self.drain_requested.set()
 
 
-_BLOCKING = frozenset({"Paused", "LedgerUnavailable", RESOLVING, NO_ENDPOINT, EXITS_FIRST, ONE_NODE})
+_BLOCKING = frozenset({"Paused", CLOSING_OUT, "LedgerUnavailable", RESOLVING, NO_ENDPOINT, EXITS_FIRST, ONE_NODE})
 """Reasons that stop new signals; others only tell. Stale data, tiers and money block at their own place on the path."""

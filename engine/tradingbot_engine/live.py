@@ -1,4 +1,4 @@
-"""What may change without a restart: the pause, the latch, and risk numbers; kept in the ledger, so a crash forgets nothing."""
+"""What may change without a restart: the pause, the latch, closing out, and risk numbers; kept in the ledger, so a crash forgets nothing."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from tradingbot_engine.api.server import LiveSettings
 from tradingbot_engine.book import Book
-from tradingbot_engine.ledger.port import Ledger
-from tradingbot_engine.lifecycle import Lifecycle
+from tradingbot_engine.ledger.port import BotRecord, Ledger
+from tradingbot_engine.lifecycle import CLOSING_OUT, Lifecycle
 from tradingbot_engine.settings import EngineSettings, RiskSettings, SettingsInvalid, problems_of
 from tradingbot_engine.settings.rules import View, broken_rules
 
@@ -49,6 +49,19 @@ class Live:
         await self._book.refresh_bot()
         self._tell()
 
+    async def close_out(self, by: str) -> BotRecord:
+        """Sell everything and open nothing any more, from the wish's commit on; only `reopen` ends it."""
+        await self._ledger.close_out(by=by)
+        await self._book.refresh_bot()
+        self._tell()
+        return self._book.bot
+
+    async def reopen(self) -> None:
+        """Let the bot trade again."""
+        await self._ledger.reopen()
+        await self._book.refresh_bot()
+        self._tell()
+
     def _merged(self, changes: Mapping[str, Any]) -> RiskSettings:
         """Return the file's risk with `changes` laid over it, name by name: what is not mentioned stays as the file says."""
         try:
@@ -65,6 +78,10 @@ class Live:
             self._lifecycle.tell("Paused", "by the manifest" if bot.paused else "by hand; `resume` clears it")
         else:
             self._lifecycle.clear("Paused")
+        if not bot.closing_since_ms:
+            self._lifecycle.clear(CLOSING_OUT)
+        elif not self._lifecycle.has(CLOSING_OUT):
+            self._lifecycle.tell(CLOSING_OUT, f"closing out for {bot.closing_by}")  # how far it is: `ClosingOut`
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,9 +52,10 @@ class StatusPage:
         sale_value: Callable[[Position], QuoteUnits | None],
         queue_utilization: Callable[[], float],
         health: Callable[[], Mapping[str, Any]],
+        closing: Callable[[], Mapping[str, Any] | None],
         clock: Clock,
     ) -> None:
-        self._health = health
+        self._health, self._closing = health, closing
         self._settings, self._lifecycle, self._ledger, self._book = settings, lifecycle, ledger, book
         self._trades, self._tally, self._feed, self._rpc = trades, tally, feed, rpc
         self._before = before
@@ -83,6 +84,7 @@ class StatusPage:
             "generation": book.bot.generation,
             "paused": book.bot.paused,
             "latched": book.bot.latch,
+            "closing": self._closing(),
             "openIntents": sum(counts.get(state, 0) for state in OPEN),
             "inFlight": len(self._trades),
             "unresolved": self._trades.unresolved,

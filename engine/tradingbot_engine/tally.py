@@ -8,16 +8,19 @@ from typing import TypeVar
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.domain.events import Event, PriceTick
 from tradingbot_engine.domain.intents import Attempt, IntentRecord, IntentState
-from tradingbot_engine.domain.signals import Signal
+from tradingbot_engine.domain.signals import Purpose, Signal
 from tradingbot_engine.domain.units import IntentId, Mint
 from tradingbot_engine.health.monitor import Standing
 from tradingbot_engine.metrics import Metrics
 
 _K = TypeVar("_K")
+_V = TypeVar("_V")
 _MEMORY = 10_000
 """Latencies and refusals remembered at most."""
 _RECURRING = frozenset({"ExitOpen"})
 """Refusals of exits that come at every event for as long as another exit of the position is under way."""
+_NO_TROUBLE = _RECURRING | {"Known"}
+"""Refusals of exits that say nothing of what holds a sale up."""
 
 
 class Tally:
@@ -31,6 +34,8 @@ class Tally:
         self.refusals: Counter[str] = Counter()
         self.last_refusal: dict[Mint, tuple[str, str]] = {}
         """Per token the newest refusal: (reason, message)."""
+        self._exit_trouble: OrderedDict[IntentId, str] = OrderedDict()
+        """Per position why its last exit came to nothing."""
         self._refusals_told: OrderedDict[tuple[IntentId, str], None] = OrderedDict()
         self._signal_at_s: OrderedDict[tuple[str, Mint, str], float] = OrderedDict()
         """When each signal was emitted that is not approved yet, by what makes it one."""
@@ -53,6 +58,8 @@ class Tally:
         self.refusals[reason] += 1
         self.last_refusal[mint] = (reason, message)
         self._metrics.refused.labels(strategy, reason).inc()
+        if position_id is not None and reason not in _NO_TROUBLE:
+            _keep(self._exit_trouble, position_id, f"{reason}: {message}" if message else reason)
         if reason not in _RECURRING or position_id is None:
             return True
         told = (position_id, reason)
@@ -85,6 +92,16 @@ class Tally:
             waited_s = (self._clock.now_ms() - record.intent.created_at_ms) / 1000
             self._metrics.signal_to_confirm.observe(max(0.0, waited_s), {"trade_id": record.intent.id})
 
+        if record.intent.purpose is Purpose.EXIT:
+            if record.state is IntentState.DONE:
+                self._exit_trouble.pop(record.intent.position_id, None)
+            elif record.state in (IntentState.FAILED, IntentState.ABANDONED):
+                _keep(self._exit_trouble, record.intent.position_id, f"{record.state.value}: {record.reason}")
+
+    def exit_trouble(self, position_id: IntentId) -> str:
+        """Return why the last exit of a position came to nothing, "" if none did in this process or one has sold since."""
+        return self._exit_trouble.get(position_id, "")
+
     def standing(self, standing: Standing) -> None:
         """State where a health check stands."""
         self._metrics.health.labels(standing.check).set(standing.health.value)
@@ -106,8 +123,8 @@ def _wish(signal: Signal) -> tuple[str, Mint, str]:
     return signal.strategy, signal.mint, signal.trigger_id
 
 
-def _keep(times: OrderedDict[_K, float], key: _K, at_s: float) -> None:
+def _keep(items: OrderedDict[_K, _V], key: _K, value: _V) -> None:
     """Remember the newest few; most signals are refused, and nobody asks for theirs."""
-    times[key] = at_s
-    while len(times) > _MEMORY:
-        times.popitem(last=False)
+    items[key] = value
+    while len(items) > _MEMORY:
+        items.popitem(last=False)

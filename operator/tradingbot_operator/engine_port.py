@@ -1,4 +1,4 @@
-"""The engine's admin port, asked over the network: what it says, and the three things that it can be told."""
+"""The engine's admin port, asked over the network: what it says, and the few things that it can be told."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -71,6 +71,14 @@ class EnginePort:
                 return False
             raise
         return True
+
+    async def close_out(self, address: Address, token: str, by: str) -> None:
+        """Have everything sold and nothing bought any more, on behalf of `by`; raise EngineUnreachable, EngineRefused."""
+        await self._ask("POST", address, "/v1/close-out", token, {"by": by})
+
+    async def reopen(self, address: Address, token: str) -> None:
+        """Let it trade again after that; raise EngineUnreachable, EngineRefused."""
+        await self._ask("POST", address, "/v1/reopen", token)
 
     async def drain(self, address: Address, token: str) -> dict[str, Any]:
         """Start the drain, or see how far it is; raise EngineUnreachable, EngineRefused."""

@@ -133,4 +133,17 @@ def _telling(said: Said) -> tuple[Any, ...]:
     words = ("botId", "phase", "trading", "generation", "paused", "latched", "tier", "unresolved")
     drain = status.get("drain")
     draining = (status.get("openIntents"), status.get("inFlight"), drain.get("step")) if isinstance(drain, dict) else ()
-    return (bool(said.error), said.silent_s > PATIENCE_S, *(str(status.get(word)) for word in words), *types, draining)
+    closing = status.get("closing")
+    selling = (
+        tuple(str(closing.get(word)) for word in ("by", "positionsLeft", "openIntents", "done", "stuck"))
+        if isinstance(closing, dict)
+        else ()
+    )
+    return (
+        bool(said.error),
+        said.silent_s > PATIENCE_S,
+        *(str(status.get(word)) for word in words),
+        *types,
+        draining,
+        selling,
+    )

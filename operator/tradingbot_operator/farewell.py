@@ -1,18 +1,36 @@
 """
-The plan for a bot that is being deleted: drain, end the pods, settle what is left, let go.
+The plan for a bot that is being deleted: sell everything if it says so, drain, end the pods, settle what is left, let go.
 
 Our finalizer holds the bot until it is known that no intent of it is open. What is known outlives the operator in the
 condition Drained. A foreground deletion takes the owned children at once, whatever a finalizer says: the pods then drain in
 their preStop hook, and a Job settles what that left open; unless an engine was heard to say that nothing is.
+
+With deletionPolicy ClosePositions the engines sell first, while their pods run as ever; whatever becomes of these, the wish
+is in the ledger, and the Job sells what they did not.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
+from typing import Any
 
+from tradingbot_operator.desired.names import close_out_by
 from tradingbot_operator.engines import PATIENCE_S
 from tradingbot_operator.kube.kinds import SECRET
 from tradingbot_operator.observed import Observed, Pod
-from tradingbot_operator.steps import Apply, Drain, Invalid, Make, Prune, Release, Step, Wait, Wanted, id_of, is_settle
+from tradingbot_operator.steps import (
+    Apply,
+    CloseOut,
+    Drain,
+    Invalid,
+    Make,
+    Prune,
+    Release,
+    Step,
+    Wait,
+    Wanted,
+    id_of,
+    is_settle,
+)
 
 
 def farewell(observed: Observed, wanted: Wanted | Invalid) -> Iterator[Step]:
@@ -24,8 +42,10 @@ def farewell(observed: Observed, wanted: Wanted | Invalid) -> Iterator[Step]:
         yield from _end_engines(observed, "the bot goes by force")
         return
     orphan = isinstance(wanted, Wanted) and wanted.policy == "Orphan"
+    sale = sells(observed, wanted)
     if observed.engines:
-        yield from _drain(observed)
+        selling = tuple(_close_out(observed)) if sale else ()
+        yield from selling or _drain(observed)
         return
     yield from _end_engines(observed, "no pod of it runs")  # or it would make the next one
     if any(child.id[0] == "Deployment" and not child.deleting for child in observed.children.values()):
@@ -39,7 +59,26 @@ def farewell(observed: Observed, wanted: Wanted | Invalid) -> Iterator[Step]:
     elif observed.namespace_ends:
         yield Wait("NamespaceTerminating", "trades may be open, and no Job that settles them can be made any more")
     else:
-        yield from _settle(observed, wanted)
+        yield from _settle(observed, wanted, sale=sale)
+
+
+def sells(observed: Observed, wanted: Wanted | Invalid) -> bool:
+    """Whether what the bot holds is to be sold before it goes; a manifest that is wrong elsewhere can still say so."""
+    spec = observed.bot.get("spec") or {}
+    return (wanted.policy if isinstance(wanted, Wanted) else spec.get("deletionPolicy")) == "ClosePositions"
+
+
+def wish_of(observed: Observed) -> str:
+    """Return on whose behalf the engines of this bot sell everything when it is deleted."""
+    meta = observed.metadata
+    return close_out_by(str(meta["namespace"]), str(meta["name"]), str(meta["uid"]))
+
+
+def closing_of(observed: Observed, pod: Pod) -> Mapping[str, Any]:
+    """Return how far an engine is with selling everything, as it said last; empty if it is not told to."""
+    said = observed.said.get(pod.uid)
+    found = said.status.get("closing") if said is not None else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def known_drained(observed: Observed) -> str | None:
@@ -52,10 +91,12 @@ def known_drained(observed: Observed) -> str | None:
     return None
 
 
-def has_drained(observed: Observed, pod: Pod) -> bool:
-    """Whether an engine said that it stopped and that nothing is open in the ledger."""
+def has_drained(observed: Observed, pod: Pod, *, sale: bool) -> bool:
+    """Whether an engine said that it stopped, that nothing is open in the ledger and, if all was to be sold, that it is."""
     said = observed.said.get(pod.uid)
-    return said is not None and said.status.get("phase") == "STOPPED" and said.status.get("openIntents") == 0
+    if said is None or said.status.get("phase") != "STOPPED" or said.status.get("openIntents") != 0:
+        return False
+    return not sale or closing_of(observed, pod).get("done") is True
 
 
 def job_is(observed: Observed, state: str) -> bool:
@@ -63,6 +104,29 @@ def job_is(observed: Observed, state: str) -> bool:
     jobs = [child for child in observed.children.values() if child.id[0] == "Job" and is_settle(child)]
     conditions = [c for job in jobs for c in (job.body.get("status") or {}).get("conditions") or ()]
     return any(c.get("type") == state and c.get("status") == "True" for c in conditions)
+
+
+def _close_out(observed: Observed) -> Iterator[Step]:
+    """Yield what has to happen before the engines may drain; nothing once all is sold, or no running engine can sell it."""
+    waits = [pod for pod in observed.engines if not pod.deleting and _may_sell(observed, pod)]
+    for pod in waits:
+        if closing_of(observed, pod).get("by") != wish_of(observed):
+            yield CloseOut(pod, wish_of(observed), "deletionPolicy ClosePositions: all that it holds is sold first")
+    if waits:
+        names = ", ".join(pod.name for pod in waits)
+        yield Wait("ClosingPositions", f"every position is sold and nothing is bought any more by {names}")
+
+
+def _may_sell(observed: Observed, pod: Pod) -> bool:
+    """Whether an engine can be asked, and has still something to sell that another process could not sell better."""
+    if not _may_answer(observed, pod):
+        return False
+    said, closing = observed.said.get(pod.uid), closing_of(observed, pod)
+    if said is not None and said.status.get("phase") == "DRAINING":
+        return False  # it takes no signal any more
+    if closing.get("by") != wish_of(observed):
+        return True
+    return not closing.get("done") and not closing.get("stuck")
 
 
 def _drain(observed: Observed) -> Iterator[Step]:
@@ -96,7 +160,7 @@ def _end_engines(observed: Observed, why: str) -> Iterator[Step]:
             yield Prune.of(child, why)
 
 
-def _settle(observed: Observed, wanted: Wanted) -> Iterator[Step]:
+def _settle(observed: Observed, wanted: Wanted, *, sale: bool) -> Iterator[Step]:
     for body in wanted.localnet:
         if id_of(body) not in observed.localnet:
             yield Apply(body, "the trades to settle are on it")
@@ -105,10 +169,14 @@ def _settle(observed: Observed, wanted: Wanted) -> Iterator[Step]:
             if body["metadata"]["name"] not in observed.secrets:
                 yield Make(body["metadata"]["name"], partial(dict, body), "for the Job that settles")
         elif id_of(body) not in observed.children:
-            yield Apply(body, "nobody has said that nothing is open", last=body["kind"] == "Job")
+            yield Apply(
+                body, f"nobody has said that nothing is {'held or ' if sale else ''}open", last=body["kind"] == "Job"
+            )
     failed = job_is(observed, "Failed")
     if failed:
         yield Wait("SettleFailed", "the settle Job gave up with trades open")
+    elif sale:
+        yield Wait("ClosingPositions", "a Job sells what the bot still holds, and ends when nothing is left")
     else:
         yield Wait("Settling", "a Job resolves what the ledger still holds open; it trades nothing")
 

@@ -4,19 +4,33 @@ What to do next for one bot: pure, from what there is and what should be, to ste
 The same plan is carried out by the operator and printed by `tradingbot plan`. It is made anew from the cluster's state at
 every pass, so that nothing depends on which event came, came twice, or never came:
 
-    being deleted?          → drain, end the pods, settle what is left, let go          (farewell.py)
+    being deleted?          → sell all if it says so, drain, end the pods, settle what is left, let go   (farewell.py)
     manifest is wrong?      → touch nothing; what runs goes on running
-    otherwise               → hold → pause and risk to running engines → secrets made once → objects → what is in the way
+    otherwise               → hold → what may change in running engines → secrets made once → objects → what is in the way
 """
 
 from collections.abc import Iterator
 
+from tradingbot_operator.desired.names import DELETION
 from tradingbot_operator.drift import differs
 from tradingbot_operator.engine_port import Live
-from tradingbot_operator.farewell import farewell
+from tradingbot_operator.farewell import closing_of, farewell, wish_of
 from tradingbot_operator.kube.kinds import SECRET
 from tradingbot_operator.observed import Observed
-from tradingbot_operator.steps import Apply, Hold, Invalid, Make, Prune, PutLive, Step, Wait, Wanted, id_of, is_settle
+from tradingbot_operator.steps import (
+    Apply,
+    Hold,
+    Invalid,
+    Make,
+    Prune,
+    PutLive,
+    Reopen,
+    Step,
+    Wait,
+    Wanted,
+    id_of,
+    is_settle,
+)
 
 
 def plan(observed: Observed, wanted: Wanted | Invalid) -> tuple[Step, ...]:
@@ -35,6 +49,7 @@ def _towards(observed: Observed, wanted: Wanted) -> Iterator[Step]:
     if not observed.held:
         yield Hold("before the first pod exists, so that no deletion can lose an open trade")
     yield from behind(observed, wanted.live)
+    yield from _closed_before(observed)
     for name, body in wanted.secrets.items():
         if name not in observed.secrets:
             yield Make(name, body, "it does not exist yet")
@@ -48,6 +63,14 @@ def behind(observed: Observed, live: Live) -> Iterator[PutLive]:
         known = observed.said[pod.uid].status.get("generation") if pod.uid in observed.said else None
         if pod.address is not None and isinstance(known, int) and known < live.generation:
             yield PutLive(pod, live, f"{pod.name} runs under generation {known}")
+
+
+def _closed_before(observed: Observed) -> Iterator[Reopen]:
+    """Yield a step for each engine whose ledger was closed out when another bot of this name was deleted."""
+    for pod in observed.engines:
+        by = str(closing_of(observed, pod).get("by") or "")
+        if pod.address is not None and by.startswith(DELETION) and by != wish_of(observed):
+            yield Reopen(pod, f"{by} closed its ledger out: this bot was made after that, to trade")
 
 
 def _objects(observed: Observed, wanted: Wanted) -> Iterator[Step]:

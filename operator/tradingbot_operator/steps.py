@@ -34,6 +34,23 @@ class PutLive:
 
 
 @dataclass(frozen=True)
+class CloseOut:
+    """Ask a running engine to sell all that it holds and to buy nothing any more; `by` says for whom, and stays in the ledger."""
+
+    pod: Pod
+    by: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Reopen:
+    """Let a running engine trade again whose ledger was closed out."""
+
+    pod: Pod
+    why: str
+
+
+@dataclass(frozen=True)
 class Drain:
     """Ask a running engine to take no new signal and finish what is in flight."""
 
@@ -81,7 +98,7 @@ class Wait:
     why: str
 
 
-Step = Hold | Release | PutLive | Drain | Make | Apply | Prune | Wait
+Step = Hold | Release | PutLive | CloseOut | Reopen | Drain | Make | Apply | Prune | Wait
 
 
 # --- what should be
@@ -138,6 +155,10 @@ def in_words(step: Step) -> str:
         case PutLive(pod, live, why):
             state = "paused" if live.paused else "not paused"
             return f"live      Pod {pod.name}: generation {live.generation}, {state}: {why}"
+        case CloseOut(pod, _, why):
+            return f"close-out Pod {pod.name}: {why}"
+        case Reopen(pod, why):
+            return f"reopen    Pod {pod.name}: {why}"
         case Drain(pod, why):
             return f"drain     Pod {pod.name}: {why}"
         case Make(name, why=why):

@@ -134,6 +134,24 @@ async def test_pause_latch_and_tier_stop_entries_in_this_order_and_never_exits(l
     assert await violations(ledger) == []
 
 
+async def test_closing_out_refuses_every_entry_and_no_exit_whoever_claims(ledger: Ledger) -> None:
+    """From the wish's commit on, before all other reasons, in a batch as well, and until it is taken back."""
+    me = await own(ledger)
+    held = an_entry("held")
+    await bought(ledger, held, me)
+    await ledger.set_latch(True)
+    await ledger.close_out(by="test")
+    orders = [an_entry(f"e{n}", mint=f"Mint{n}" + MINT[5:]) for n in range(4)]
+    results = await asyncio.gather(*(ledger.claim(o, ownership=me, limits=limits()) for o in orders))
+    assert [r.reason for r in results] == ["ClosingOut"] * 4
+    assert "nothing is bought" in results[0].message
+    await claimed(ledger, an_exit(held), me)
+    await ledger.set_latch(False)
+    await ledger.reopen()
+    await claimed(ledger, orders[0], me)
+    assert await violations(ledger) == []
+
+
 async def test_one_position_per_strategy_and_mint(ledger: Ledger) -> None:
     """While an entry is open, and while its position is; then the way is free again."""
     me = await own(ledger)

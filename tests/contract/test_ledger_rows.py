@@ -107,6 +107,23 @@ async def test_live_settings_never_go_back_to_an_older_generation(ledger: Ledger
     assert (await ledger.bot()).latch
 
 
+async def test_the_wish_to_close_out_is_kept_with_its_first_moment_until_it_is_taken_back(place: Place) -> None:
+    """Another process finds it; told again its moment stays, since exits are named after it, and the newest words count."""
+    ledger = await place.open()
+    await ledger.adopt_bot(a_bot(), risk=a_risk())
+    await ledger.close_out(by="a deletion")
+    first = await ledger.bot()
+    assert first.closing_since_ms > 0
+    assert first.closing_by == "a deletion"
+    other = await place.open("another", now_ms=NOW_MS + 5_000)
+    assert await other.bot() == first
+    await other.close_out(by="a person")
+    assert await other.bot() == replace(first, closing_by="a person")
+    assert await other.adopt_bot(a_bot(), risk=a_risk()) == await other.bot()
+    await other.reopen()
+    assert ((await ledger.bot()).closing_since_ms, (await ledger.bot()).closing_by) == (0, "")
+
+
 async def test_the_settled_slot_never_goes_back(ledger: Ledger) -> None:
     """What was compared stays compared."""
     await ledger.set_settled_slot(50)

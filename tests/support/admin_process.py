@@ -68,6 +68,14 @@ class StandIn:
     async def latch(self, latched: bool) -> None:
         self._note(what="latch", latched=latched)
 
+    async def close_out(self, by: str) -> None:
+        await self._told()
+        self._note(what="close-out", by=by)
+
+    async def reopen(self) -> None:
+        await self._told()
+        self._note(what="reopen")
+
     async def drain(self, *, wait: bool) -> dict[str, Any]:
         told = await self._told()
         self._note(what="drain")

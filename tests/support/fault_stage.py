@@ -94,15 +94,22 @@ class Stage:
         self.environment: dict[str, str] = {}
 
     # --- the engine
-    async def start(self) -> None:
-        """Start an engine with the settings as they are now."""
+    async def start(self, command: str = "run", *options: str) -> None:
+        """Start an engine with the settings as they are now, by one of its commands."""
         config = self.folder / "engine.json"
         config.write_text(json.dumps(self.settings))
         Path(self.settings["admin"]["port_file"]).unlink(missing_ok=True)
         path = os.pathsep.join(p for p in (str(TESTS), os.environ.get("PYTHONPATH", "")) if p)
         with (self.folder / "engine.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, str(TESTS / "support" / "fault_launch.py"), "run", "--config", str(config)),
+                *(
+                    sys.executable,
+                    str(TESTS / "support" / "fault_launch.py"),
+                    command,
+                    "--config",
+                    str(config),
+                    *options,
+                ),
                 stdout=log,
                 stderr=log,
                 env=os.environ | {"PYTHONPATH": path} | self.environment,
@@ -115,13 +122,13 @@ class Stage:
         self.process.send_signal(number)
         return await asyncio.wait_for(self.process.wait(), seconds)
 
-    async def ask(self, path: str, *, method: str = "GET") -> str:
-        """Ask the admin port."""
+    async def ask(self, path: str, *, method: str = "GET", body: Any = None) -> str:
+        """Ask the admin port; `body` is sent as JSON."""
         port, token = (Path(self.settings["admin"][name]).read_text().strip() for name in ("port_file", "token_file"))
         limit = aiohttp.ClientTimeout(total=20)
         headers = {"Authorization": f"Bearer {token}"}
         async with self._http.request(
-            method, f"http://127.0.0.1:{port}{path}", headers=headers, timeout=limit
+            method, f"http://127.0.0.1:{port}{path}", headers=headers, timeout=limit, json=body
         ) as answer:
             return await answer.text()
 

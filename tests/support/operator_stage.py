@@ -85,6 +85,16 @@ class HandPort:
         self.told.append((address.host, live))
         return True
 
+    async def close_out(self, address: Address, token: str, by: str) -> None:
+        if self.error:
+            raise self.error
+        self.told.append((address.host, ("close-out", by)))
+
+    async def reopen(self, address: Address, token: str) -> None:
+        if self.error:
+            raise self.error
+        self.told.append((address.host, "reopen"))
+
     async def drain(self, address: Address, token: str) -> dict[str, Any]:
         if self.error:
             raise self.error

@@ -39,6 +39,14 @@ class LiveSettings(BaseModel):
     """Groups and names of the engine's `risk` settings; absent: those of the file."""
 
 
+class CloseOut(BaseModel):
+    """Who wants everything sold, in words that people will read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    by: str = Field(min_length=1, max_length=200, pattern=r"^[\x20-\x7e]+$")
+
+
 class Control(Protocol):
     """What the admin port can ask of the engine."""
 
@@ -53,6 +61,12 @@ class Control(Protocol):
 
     async def latch(self, latched: bool) -> None:
         """Pause or resume by hand."""
+
+    async def close_out(self, by: str) -> None:
+        """Sell everything, open nothing any more."""
+
+    async def reopen(self) -> None:
+        """Trade again after that."""
 
     async def drain(self, *, wait: bool) -> dict[str, Any]:
         """Start the drain, wait for its end if asked, and return progress."""
@@ -78,6 +92,8 @@ class AdminServer:
                 web.put("/v1/live", self._live),
                 web.post("/v1/pause", self._pause),
                 web.post("/v1/resume", self._resume),
+                web.post("/v1/close-out", self._close_out),
+                web.post("/v1/reopen", self._reopen),
                 web.post("/v1/drain", self._drain),
             ]
         )
@@ -139,6 +155,15 @@ class AdminServer:
     async def _resume(self, _: web.Request) -> web.Response:
         await self._control.latch(False)
         return _json({"latched": False})
+
+    async def _close_out(self, request: web.Request) -> web.Response:
+        wish = CloseOut.model_validate(orjson.loads(await request.read()))
+        await self._control.close_out(wish.by)
+        return _json({"closing": True})
+
+    async def _reopen(self, _: web.Request) -> web.Response:
+        await self._control.reopen()
+        return _json({"closing": False})
 
     async def _drain(self, request: web.Request) -> web.Response:
         wait = request.query.get("wait", "true")

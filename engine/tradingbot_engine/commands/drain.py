@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import sys
 from pathlib import Path
 
 import click
 
+from tradingbot_engine.commands.admin import UNREACHABLE, ask
 from tradingbot_engine.redact import scrub
 from tradingbot_engine.settings import SettingsInvalid, load_settings
 
@@ -34,17 +33,9 @@ def drain(path: Path, timeout_s: float | None) -> None:
     except SettingsInvalid as error:
         click.echo(str(error), err=True)
         sys.exit(2)
-    admin = settings.admin
     try:
-        port = int(admin.port_file.read_text()) if admin.port_file and admin.port_file.exists() else admin.port
-        token = admin.token_file.read_text().strip() if admin.token_file else ""
-        connection = http.client.HTTPConnection(
-            "127.0.0.1", port, timeout=timeout_s or settings.shutdown.force_timeout_s
-        )
-        connection.request("POST", "/v1/drain", headers={"Authorization": f"Bearer {token}"})
-        answer = connection.getresponse()
-        body = json.loads(answer.read())
-    except (OSError, ValueError, http.client.HTTPException) as error:
+        body = ask(settings, "POST", "/v1/drain", timeout_s=timeout_s or settings.shutdown.force_timeout_s)
+    except UNREACHABLE as error:
         click.echo(scrub(f"the engine's admin port could not be asked: {error}"), err=True)
         sys.exit(1)
     if not body.get("drained"):

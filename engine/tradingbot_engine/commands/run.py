@@ -30,8 +30,10 @@ def run(path: Path, parent_pid: int | None) -> None:
     work(path, parent_pid=parent_pid)
 
 
-def work(path: Path, *, parent_pid: int | None = None, settle: bool = False) -> NoReturn:
-    """Run an engine with the settings of a file, and end the process with its exit code."""
+def work(
+    path: Path, *, parent_pid: int | None = None, settle: bool = False, close_out_by: str | None = None
+) -> NoReturn:
+    """Run an engine with the settings of a file, and end the process with its exit code; see `Engine`."""
     try:
         settings = load_settings(path)
     except SettingsInvalid as error:
@@ -40,7 +42,9 @@ def work(path: Path, *, parent_pid: int | None = None, settle: bool = False) -> 
     configure_logs(settings.logging)
     import uvloop  # here, so that other commands start without it
 
-    engine = Engine(settings=settings, clock=SystemClock(), parent_pid=parent_pid, settle=settle)
+    engine = Engine(
+        settings=settings, clock=SystemClock(), parent_pid=parent_pid, settle=settle, close_out_by=close_out_by
+    )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = runner.run(engine.run())
     leave(code)

@@ -1,4 +1,4 @@
-"""`tradingbot-engine settle`: follow what a stopped engine left open to its end, and trade nothing."""
+"""`tradingbot-engine settle`: follow what a stopped engine left open to its end, and trade nothing; or sell what it held."""
 
 from __future__ import annotations
 
@@ -11,13 +11,22 @@ from tradingbot_engine.commands.run import work
 
 @click.command()
 @click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="Settings, JSON.")
-def settle(path: Path) -> None:
+@click.option("--sell", is_flag=True, help="Sell every position as well, by exits as the engine makes them.")
+@click.option(
+    "--by", default="settle --sell", show_default=True, help="With --sell: who wants it, in words; kept in the ledger."
+)
+def settle(path: Path, sell: bool, by: str) -> None:
     """
     Resolve every open trade of the ledger: resend what was signed, prove what became of it, and end; sign nothing new.
 
     For a bot that is being deleted. It takes the shards, so the bot's engine must have stopped. While something cannot be
     settled it goes on; the admin port tells what is open and why.
 
-    Exit codes: 0 nothing is open, 1 failed, 2 bad settings, 3 told to stop with trades still open in the ledger.
+    With --sell the wish to sell everything is written into the ledger first, where it stays: the bot opens no position any
+    more until `close-out --undo` says so. Then every position is sold by exits of the highest urgency, and what cannot be
+    sold now (no route, no money for fees, no node) is tried again until it can.
+
+    Exit codes: 0 nothing is open (with --sell: nor held), 1 failed, 2 bad settings, 3 told to stop with trades still open
+    in the ledger (with --sell: or positions held).
     """
-    work(path, settle=True)
+    work(path, settle=not sell, close_out_by=by if sell else None)

@@ -14,7 +14,7 @@ from math import inf, isfinite
 from typing import Any
 
 from tradingbot_engine.core.bars import MAX_U64, RING_MINUTES, is_sound
-from tradingbot_engine.core.exits import ask_exits, settle, take_position, take_risk
+from tradingbot_engine.core.exits import ask_exits, settle, take_close_out, take_position, take_risk
 from tradingbot_engine.core.screening import screen_token
 from tradingbot_engine.core.state import ENTRY_PATIENCE_MS, CoreState, Lane, TokenState
 from tradingbot_engine.core.strategies.base import Declined, MarketView
@@ -23,6 +23,7 @@ from tradingbot_engine.domain.events import (
     BAR_MS,
     Bar,
     ClockTick,
+    CloseOutChanged,
     Event,
     FeedStatus,
     HistoryLoaded,
@@ -220,6 +221,8 @@ def _ask_entry(
         return []
     if isinstance(answer, Declined):
         return [NoteRefusal(lane.name, mint, answer.reason, answer.message)]
+    if state.closing_since_ms:
+        return [NoteRefusal(lane.name, mint, "ClosingOut", f"{answer.reason}, but the bot sells all that it holds")]
     if token.stale:
         return [NoteRefusal(lane.name, mint, "StaleMarketData", f"{answer.reason}, but the feed gives no sign of life")]
     if at_ms < lane.cool_until_ms:
@@ -256,4 +259,5 @@ _HANDLERS: dict[type, Callable[[CoreState, Any], list[Effect]]] = {
     PositionChanged: take_position,
     SignalSettled: settle,
     RiskChanged: take_risk,
+    CloseOutChanged: take_close_out,
 }

@@ -12,13 +12,14 @@ from __future__ import annotations
 from tradingbot_engine.core.state import ASK_AGAIN_MS, CoreState, Holding, Lane, TokenState
 from tradingbot_engine.core.strategies.base import Exit, Levels
 from tradingbot_engine.domain.effects import Effect, EmitSignal, NoteRefusal
-from tradingbot_engine.domain.events import PositionChanged, RiskChanged, SignalSettled
+from tradingbot_engine.domain.events import CloseOutChanged, PositionChanged, RiskChanged, SignalSettled
 from tradingbot_engine.domain.portfolio import Position, PositionState, Tier
 from tradingbot_engine.domain.signals import Priority, Purpose, Side, Signal
 from tradingbot_engine.domain.tokens import Token
 from tradingbot_engine.domain.units import UnixMs
 
 EMERGENCY = Exit("Emergency", Priority.CRITICAL)
+CLOSE_OUT = Exit("CloseOut", Priority.CRITICAL)
 
 
 def ask_exits(state: CoreState, token: TokenState, *, trigger: str, at_ms: UnixMs, price: float) -> list[Effect]:
@@ -43,14 +44,21 @@ def ask_exits(state: CoreState, token: TokenState, *, trigger: str, at_ms: UnixM
 
 def _due(state: CoreState, lane: Lane, holding: Holding, *, at_ms: UnixMs, price: float) -> Exit | None:
     """Return the most urgent exit that holds now."""
-    if state.tier is Tier.EMERGENCY:
-        return EMERGENCY
+    if (everything := _of_everything(state)) is not None:
+        return everything
     found = [holding.wanted]
     if lane.strategy is not None:
         if price > 0.0:
             found.append(lane.strategy.on_tick(holding.levels, price))
         found.append(lane.strategy.on_clock(holding.levels, at_ms))
     return min((e for e in found if e is not None), key=lambda e: e.priority, default=None)
+
+
+def _of_everything(state: CoreState) -> Exit | None:
+    """Return the exit of every position, whatever its strategy thinks; None while each has its own."""
+    if state.tier is Tier.EMERGENCY:
+        return EMERGENCY
+    return CLOSE_OUT if state.closing_since_ms else None
 
 
 def _sale(lane: Lane, position: Position, exit_: Exit, *, trigger: str, at_ms: UnixMs, price: float) -> Signal:
@@ -77,7 +85,7 @@ def take_position(state: CoreState, event: PositionChanged) -> list[Effect]:
     if token is None:
         if position.state is PositionState.CLOSED:
             return []
-        # A token that left the manifest with a position open: it can still be sold in an emergency, nobody trades it.
+        # A token that left the manifest with a position open: it is sold with everything else only, nobody trades it.
         token = state.tokens[position.mint] = TokenState(Token(position.mint, "", 0), {})
     effects: list[Effect] = []
     lane = token.lanes.get(position.strategy)
@@ -146,26 +154,44 @@ def take_risk(state: CoreState, event: RiskChanged) -> list[Effect]:
     """Follow the bot's tier and capital; EMERGENCY asks for the close of everything at once."""
     risk = event.risk
     state.order_quote = int(risk.capital * state.max_position_percent / 100) if risk.capital > 0 else None
-    entered = risk.tier is Tier.EMERGENCY and state.tier is not Tier.EMERGENCY
-    left = state.tier is Tier.EMERGENCY and risk.tier is not Tier.EMERGENCY
+    before = _of_everything(state)
     state.tier, state.tier_since_ms = risk.tier, risk.tier_since_ms
+    return _all_told(state, before, at_ms=event.at_ms)
+
+
+def take_close_out(state: CoreState, event: CloseOutChanged) -> list[Effect]:
+    """Ask for the close of everything at once, or leave what is still held to its strategies again."""
+    before = _of_everything(state)
+    state.closing_since_ms = event.since_ms
+    return _all_told(state, before, at_ms=event.at_ms)
+
+
+def _all_told(state: CoreState, before: Exit | None, *, at_ms: UnixMs) -> list[Effect]:
+    """Let every holding want what is wanted of all of them now; `before` is what that was until now."""
+    now = _of_everything(state)
+    if now is before:
+        return []
     effects: list[Effect] = []
-    if entered or left:
-        for token in {home.token.mint: home for _, home in state.homes.values()}.values():
-            for lane in token.lanes.values():
-                for holding in lane.holdings.values():
-                    holding.wanted = EMERGENCY if entered else None if holding.wanted is EMERGENCY else holding.wanted
-            effects += _hurry(state, token, at_ms=max(state.now_ms, event.at_ms))
-            state.rearm(token)
+    for token in {home.token.mint: home for _, home in state.homes.values()}.values():
+        for lane in token.lanes.values():
+            for holding in lane.holdings.values():
+                if now is not None or holding.wanted is before:
+                    holding.wanted = now
+        effects += _hurry(state, token, at_ms=max(state.now_ms, at_ms))
+        state.rearm(token)
     return effects
 
 
 def _hurry(state: CoreState, token: TokenState, *, at_ms: UnixMs) -> list[Effect]:
-    """In an emergency, ask for the sale of everything in `token` that is not on its way, without waiting for a tick."""
-    if state.tier is not Tier.EMERGENCY:
+    """If everything goes, ask for the sale of all in `token` that is not on its way, without waiting for a tick."""
+    everything = _of_everything(state)
+    if everything is None:
         return []
     for lane in token.lanes.values():
         for holding in lane.holdings.values():
-            holding.wanted = EMERGENCY
-    trigger = f"risk:{token.token.mint}:{state.tier_since_ms}"
+            holding.wanted = everything
+    mint = token.token.mint
+    trigger = (
+        f"risk:{mint}:{state.tier_since_ms}" if everything is EMERGENCY else f"close:{mint}:{state.closing_since_ms}"
+    )
     return ask_exits(state, token, trigger=trigger, at_ms=at_ms, price=token.close)

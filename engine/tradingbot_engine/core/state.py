@@ -168,6 +168,8 @@ class CoreState:
     """Newest event time that the market told (ticks, clock, feed)."""
     tier: Tier = Tier.NORMAL
     tier_since_ms: UnixMs = 0
+    closing_since_ms: UnixMs = 0
+    """Since when all is to be sold and nothing bought; 0 while the bot trades."""
     next_minute_ms: UnixMs = 0
     """Event time at which some bar may close; before it a clock tick has no bars to look at."""
     next_deadline_ms: UnixMs = NEVER_MS

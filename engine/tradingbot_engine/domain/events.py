@@ -124,7 +124,17 @@ class RiskChanged:
     risk: RiskState
 
 
-BookEvent: TypeAlias = PositionChanged | SignalSettled | RiskChanged
+@dataclass(frozen=True, slots=True)
+class CloseOutChanged:
+    """The bot was told to sell all that it holds and to open nothing any more, or that it may trade again."""
+
+    at_ms: UnixMs
+    """Event time."""
+    since_ms: UnixMs
+    """Wall time of the wish, as the ledger keeps it; 0: there is none (any more)."""
+
+
+BookEvent: TypeAlias = PositionChanged | SignalSettled | RiskChanged | CloseOutChanged
 """What the ledger tells the core."""
 
 Event: TypeAlias = MarketEvent | BookEvent

@@ -68,6 +68,13 @@ class ProgramLedger(ABC):
     async def set_latch(self, latched: bool) -> None:
         await self._write(lambda: botrow.set_latch(latched))
 
+    async def close_out(self, *, by: str) -> None:
+        at_ms = self._clock.now_ms()
+        await self._write(lambda: botrow.close_out(by=by, at_ms=at_ms))
+
+    async def reopen(self) -> None:
+        await self._write(botrow.reopen)
+
     async def set_settled_slot(self, slot: Slot) -> None:
         await self._write(lambda: botrow.set_settled_slot(slot))
 

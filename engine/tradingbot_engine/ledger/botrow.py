@@ -74,6 +74,19 @@ def set_latch(latched: bool) -> Program[None]:
     yield from execute("UPDATE bots SET latch = $1", int(latched))
 
 
+def close_out(*, by: str, at_ms: UnixMs) -> Program[None]:
+    """See `Ledger.close_out`; of one that is told twice the first moment stays, since exits are named after it."""
+    yield from execute(
+        "UPDATE bots SET closing_since_ms = CASE WHEN closing_since_ms > 0 THEN closing_since_ms ELSE $1 END, closing_by = $2",
+        max(1, at_ms),
+        by,
+    )
+
+
+def reopen() -> Program[None]:
+    yield from execute("UPDATE bots SET closing_since_ms = 0, closing_by = ''")
+
+
 def set_settled_slot(slot: Slot) -> Program[None]:
     yield from execute("UPDATE bots SET settled_slot = $1 WHERE settled_slot < $1", slot)
 

@@ -31,6 +31,7 @@ EXPOSURE = "(coalesce(s.exposure, 0) + {added_exposure})"
 _FALL = "coalesce(s.peak - s.realized, 0)"
 
 ENTRY_CHECKS: tuple[tuple[str, str], ...] = (
+    ("ClosingOut", "b.closing_since_ms > 0"),
     ("Paused", "b.paused = 1"),
     ("Latched", "b.latch = 1"),
     ("TierHalt", "b.tier IN ('HALT', 'EMERGENCY')"),
@@ -159,6 +160,8 @@ def refusal_message(reason: str, claim: Mapping[str, Any], fact: Mapping[str, An
     """Return a refusal in words, with its numbers."""
     quote: Currency = claim["quote"]
     match reason:
+        case "ClosingOut":
+            return "the bot is being closed out: what it holds is sold, and nothing is bought any more"
         case "Paused":
             return "the bot is paused by its manifest"
         case "Latched":

@@ -36,7 +36,7 @@ from tradingbot_engine.ledger.claiming import (
     WRITTEN_NAMES,
 )
 
-NAME = "claim_batch_v3"
+NAME = "claim_batch_v4"
 """A release that changes the function gives it a new name, so that two releases can share a ledger while one replaces the other."""
 
 TEXT_VALUES = frozenset(

@@ -108,6 +108,16 @@ class Ledger(Protocol):
     async def set_latch(self, latched: bool) -> None:
         """Keep or clear the pause by hand."""
 
+    async def close_out(self, *, by: str) -> None:
+        """
+        Keep the wish that every position be sold and none be opened; from its commit on `claim` refuses entries.
+
+        Told again, the moment of the first time stays and `by` is the newest.
+        """
+
+    async def reopen(self) -> None:
+        """Take that wish back."""
+
     async def set_settled_slot(self, slot: Slot) -> None:
         """Remember up to which finalized slot the chain was compared with the ledger (never goes back)."""
 
@@ -144,7 +154,7 @@ class Ledger(Protocol):
         """
         Write a new intent if the shard is ours, the id is new and every bot-wide limit allows it; all or nothing.
 
-        Entries: tier below HALT, not paused, marks fresh (StaleEquity), no open entry or position of the same strategy and
+        Entries: not closing out, tier below HALT, not paused, marks fresh (StaleEquity), no open entry or position of the same strategy and
         mint, strategy exposure and drawdown, wallet money beyond reserves and fee reserve, failed-fee budget.
         Exits: the position is OPEN, no other exit of it is open, amount at most what is held. Never refused for limits.
         """

@@ -48,6 +48,10 @@ class BotRecord:
     wallet_quote: QuoteUnits = 0
     """The same for the quote currency; equals `wallet_lamports` when that is SOL."""
     wallet_slot: Slot = 0
+    closing_since_ms: UnixMs = 0
+    """Wall time at which it was told to sell everything and open nothing any more; 0: it was not."""
+    closing_by: str = ""
+    """Who told it, in the words that came with it."""
 
 
 @dataclass(frozen=True, slots=True)

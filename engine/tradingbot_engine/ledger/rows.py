@@ -35,7 +35,7 @@ POSITION_COLUMNS = (
 """In the order of `Position`'s fields, but for the last."""
 BOT_COLUMNS = (
     "bot_id, name, wallet, genesis_hash, cluster_id, quote_mint, shards, paper, generation, paused, latch, "
-    "settled_slot, wallet_lamports, wallet_quote, wallet_slot"
+    "settled_slot, wallet_lamports, wallet_quote, wallet_slot, closing_since_ms, closing_by"
 )
 """In the order of `BotRecord`'s fields."""
 RISK_COLUMNS = (

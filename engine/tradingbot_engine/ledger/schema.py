@@ -116,6 +116,9 @@ bots = _table(
     _int("marked_at_ms"),
     _text("fees_day"),
     _int("fees_failed"),
+    # Closing out: since when (0: it is not), and for whom.
+    _int("closing_since_ms", default=0),
+    _text("closing_by", default=""),
     hot=True,
 )
 """The bot's own row; locked after everything else that a transaction locks, `strategies` excepted."""

@@ -54,6 +54,19 @@ class Names:
         return f"{self.bot}-member-{number}"
 
 
+DELETION = "deletion of "
+"""Begins the words by which an engine knows that a deletion wants everything sold."""
+
+
+def close_out_by(namespace: str, name: str, uid: str) -> str:
+    """
+    Return on whose behalf an engine sells everything, for good: the ledger keeps it.
+
+    The uid tells a bot that is being deleted from one that is made again under its name, on the same ledger.
+    """
+    return f"{DELETION}{namespace}/{name} ({uid})"
+
+
 def localnet_object(name: str) -> str:
     """Return the name of a localnet's Deployment, Service, NetworkPolicy and PersistentVolumeClaim."""
     return f"{name}-localnet"

@@ -1,4 +1,4 @@
-"""The Job that settles what a deletion left open, with settings and token of its own: the bot's may be gone already."""
+"""The Job that settles what a deletion left open, or sells what the bot held as well, with settings and token of its own: the bot's may be gone already."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from tradingbot_operator.desired.config_map import TOKEN_KEY, settings_map
 from tradingbot_operator.desired.engine_pod import CONFIG, admin_port, engine_container, pod_spec
 from tradingbot_operator.desired.localnet import Localnet
 from tradingbot_operator.desired.metadata import metadata, pod_labels
-from tradingbot_operator.desired.names import BOT_LABEL, Names
+from tradingbot_operator.desired.names import BOT_LABEL, Names, close_out_by
 from tradingbot_operator.desired.network_policy import network_policy
 from tradingbot_operator.desired.token_secret import opaque
 
@@ -47,7 +47,10 @@ def settle_objects(
 
 
 def _job(name: str, bot: Bot, context: Context) -> dict[str, Any]:
-    container = engine_container(bot, context=context, command=["settle", "--config", CONFIG])
+    command = ["settle", "--config", CONFIG]
+    if bot.spec.deletion_policy == "ClosePositions":
+        command += ["--sell", "--by", close_out_by(bot.namespace, bot.name, bot.uid)]
+    container = engine_container(bot, context=context, command=command)
     spec = pod_spec(bot, context=context, containers=[container | {"ports": [admin_port()]}], settings=name, token=name)
     return {
         "apiVersion": "batch/v1",

@@ -19,7 +19,10 @@ from tradingbot_operator.kube.gateway import Gateway, Object
 from tradingbot_operator.kube.kinds import SERVICE, TRADING_BOT
 from tradingbot_operator.observed import FINALIZER, Observed
 from tradingbot_operator.rollout import Trouble
-from tradingbot_operator.steps import Apply, Drain, Hold, Make, Prune, PutLive, Release, Step, id_of
+from tradingbot_operator.steps import Apply, CloseOut, Drain, Hold, Make, Prune, PutLive, Release, Reopen, Step, id_of
+
+ToEngine = PutLive | CloseOut | Reopen | Drain
+"""Steps that an engine is told."""
 
 
 @dataclass
@@ -60,7 +63,7 @@ async def carry_out(
     (the Deployment), which needs all others; the finalizer comes before all of them and goes after all of them.
     """
     work = _Work(observed, gateway, port, token)
-    telling = asyncio.gather(*(work.tell(step) for step in steps if isinstance(step, PutLive | Drain)))
+    telling = asyncio.gather(*(work.tell(step) for step in steps if isinstance(step, ToEngine)))
     if not any([not await work.hold(step) for step in steps if isinstance(step, Hold)]):
         await asyncio.gather(*(work.make(step) for step in steps if isinstance(step, Make)))
         await asyncio.gather(*(work.apply(step) for step in steps if isinstance(step, Apply) and not step.last))
@@ -129,13 +132,19 @@ class _Work:
     async def prune(self, step: Prune) -> None:
         await self._try(self._gateway.delete(step.kind, self._observed.metadata["namespace"], step.name, uid=step.uid))
 
-    async def tell(self, step: PutLive | Drain) -> None:
-        assert step.pod.address is not None
+    async def tell(self, step: ToEngine) -> None:
+        address = step.pod.address
+        assert address is not None
         try:
-            if isinstance(step, Drain):
-                await self._port.drain(step.pod.address, self._token)
-            else:
-                await self._port.put_live(step.pod.address, self._token, step.live)
+            match step:
+                case PutLive():
+                    await self._port.put_live(address, self._token, step.live)
+                case CloseOut():
+                    await self._port.close_out(address, self._token, step.by)
+                case Reopen():
+                    await self._port.reopen(address, self._token)
+                case Drain():
+                    await self._port.drain(address, self._token)
         except EngineUnreachable as error:
             self.outcome.passing.append(f"Pod {step.pod.name}: {error}")
         except EngineRefused as error:
@@ -143,6 +152,8 @@ class _Work:
                 self.outcome.passing.append(f"Pod {step.pod.name}: {error}")
             elif isinstance(step, PutLive):
                 self.outcome.failures.append(Trouble("LiveRefused", f"Pod {step.pod.name}: {error}"))
+            elif isinstance(step, CloseOut | Reopen):
+                self.outcome.failures.append(Trouble("CloseOutRefused", f"Pod {step.pod.name}: {error}"))
 
     async def _try(self, request: Awaitable[None]) -> bool:
         try:

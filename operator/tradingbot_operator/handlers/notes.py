@@ -23,9 +23,6 @@ def notes_of(bot: Bot, disagreements: Mapping[str, str]) -> tuple[str, ...]:
 def _not_yet(spec: TradingBotSpec) -> tuple[str, ...]:
     autoscaled = spec.scaling.max_replicas is not None
     said = {
-        f"deletionPolicy ClosePositions {LATER}: positions stay in the wallet, open trades are settled": (
-            spec.deletion_policy == "ClosePositions"
-        ),
         f"replicas {LATER}: one pod trades all tokens": spec.replicas > 1 and not autoscaled,
         f"scaling.maxReplicas {LATER}: one pod trades all tokens": autoscaled,
         f"market.feeds {LATER}: prices come from the pools": bool(spec.market.feeds),

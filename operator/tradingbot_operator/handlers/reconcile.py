@@ -13,7 +13,7 @@ from tradingbot_operator.clock import Clock
 from tradingbot_operator.desired.names import Names
 from tradingbot_operator.engine_port import EnginePort
 from tradingbot_operator.engines import Engines
-from tradingbot_operator.handlers.carry_out import Outcome, carry_out
+from tradingbot_operator.handlers.carry_out import Outcome, ToEngine, carry_out
 from tradingbot_operator.handlers.events import Events, changes
 from tradingbot_operator.handlers.lookups import Lookups
 from tradingbot_operator.handlers.wanted import Sound, Wants, localnet_in, shape_of
@@ -214,7 +214,7 @@ class Reconciler:
             if mark is not None:
                 memory.marks[child] = mark
         memory.namespace_ends |= outcome.namespace_ends
-        if any(type(step).__name__ in ("PutLive", "Drain") for step in steps):
+        if any(isinstance(step, ToEngine) for step in steps):
             self._engines.hurry(key)
         if any(type(step).__name__ in ("Make",) for step in steps):
             self._wake(key)  # the token is known only now

@@ -40,8 +40,8 @@ def notes_of(data: Any) -> Iterator[Problem]:
         yield Problem(path, f"{LATER}: `tradingbot run` refuses more than one", shown(replicas, path))
     policy = spec.get("deletionPolicy")
     if policy not in (None, "Drain"):
-        later = f", and {LATER} on a cluster either: positions stay in the wallet" if policy == "ClosePositions" else ""
-        yield _note("deletionPolicy", ONLY_ON_A_CLUSTER + later)
+        here = "; there `tradingbot-engine close-out` sells what a bot holds" if policy == "ClosePositions" else ""
+        yield _note("deletionPolicy", ONLY_ON_A_CLUSTER + here)
     for place in CLUSTER_ONLY:
         if _get(spec, place) not in (None, [], {}):
             yield _note(place, ONLY_ON_A_CLUSTER)

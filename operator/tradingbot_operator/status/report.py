@@ -6,7 +6,7 @@ from typing import Any
 
 from tradingbot_operator.crd.v1alpha1 import TradingBotSpec, effective_risk
 from tradingbot_operator.engines import PATIENCE_S
-from tradingbot_operator.farewell import has_drained, job_is
+from tradingbot_operator.farewell import closing_of, has_drained, job_is, sells
 from tradingbot_operator.observed import Observed, Pod
 from tradingbot_operator.rollout import Trouble, rolled_out, troubles
 from tradingbot_operator.status.reasons import BY_KEY
@@ -14,6 +14,10 @@ from tradingbot_operator.status.trading import trading
 from tradingbot_operator.steps import Apply, Invalid, Step, Wait, Wanted
 
 MESSAGE_CHARS = 4000
+TROUBLE_CHARS = 300
+"""Of what an engine says of one position, or of one reason, so that there is room for all."""
+NO_HINDRANCE = frozenset({"ClosingOut", "Paused"})
+"""Reasons of an engine that do not keep it from selling."""
 FROM_PLAN = ("InvalidSpec", "SecretMissing", "NamespaceTerminating", "SettleFailed")
 """Reasons to wait that are a person's to end."""
 
@@ -46,10 +50,10 @@ def conditions(
     wrong = tuple(_wrong(observed, wanted, steps, failures))
     return (
         _ready(observed),
-        _progressing(observed, steps, wrong),
+        _progressing(observed, wanted, steps, wrong),
         _degraded(wrong, wanted.notes if isinstance(wanted, Wanted) else ()),
         _trading(observed),
-        drained(observed, steps),
+        drained(observed, wanted, steps),
         _drifted(observed),
     )
 
@@ -82,9 +86,11 @@ def _ready(observed: Observed) -> Condition:
     return Condition("Ready", "PodNotReady", f"not ready: {', '.join(waiting)}")
 
 
-def _progressing(observed: Observed, steps: Sequence[Step], wrong: Sequence[Trouble]) -> Condition:
+def _progressing(
+    observed: Observed, wanted: Wanted | Invalid, steps: Sequence[Step], wrong: Sequence[Trouble]
+) -> Condition:
     if observed.deleting:
-        return Condition("Progressing", "Deleting", drained(observed, steps).message)
+        return Condition("Progressing", "Deleting", drained(observed, wanted, steps).message)
     if wrong and not rolled_out(observed):
         return Condition("Progressing", "Blocked", f"see Degraded: {wrong[0].reason}")
     if wrong and any(isinstance(step, Wait) for step in steps):
@@ -120,14 +126,16 @@ def _trading(observed: Observed) -> Condition:
     return Condition("Trading", reason, message)
 
 
-def drained(observed: Observed, steps: Sequence[Step]) -> Condition:
+def drained(observed: Observed, wanted: Wanted | Invalid, steps: Sequence[Step]) -> Condition:
     """Return the condition Drained; its status True, once written, is what lets the finalizer go."""
     if not observed.deleting:
         return Condition("Drained", "Running")
     engines = observed.engines
     if engines:
-        if all(has_drained(observed, pod) for pod in engines):
-            return Condition("Drained", "NothingOpen", "the engines stopped with nothing open in the ledger")
+        sale = sells(observed, wanted)
+        if all(has_drained(observed, pod, sale=sale) for pod in engines):
+            held = " and nothing held" if sale else ""
+            return Condition("Drained", "NothingOpen", f"the engines stopped with nothing open in the ledger{held}")
         if _never_started(observed):
             return Condition("Drained", "NeverStarted", "no engine ever ran")
     elif job_is(observed, "Complete"):
@@ -141,7 +149,7 @@ def drained(observed: Observed, steps: Sequence[Step]) -> Condition:
     waits = [step for step in steps if isinstance(step, Wait)]
     if not waits:
         return Condition("Drained", "PodStillRunning" if engines else "Draining", "its objects are being ended")
-    return Condition("Drained", waits[0].reason, _with_progress(observed, waits[0].why))
+    return Condition("Drained", waits[0].reason, _with_progress(observed, waits[0]))
 
 
 def _never_started(observed: Observed) -> bool:
@@ -150,14 +158,35 @@ def _never_started(observed: Observed) -> bool:
     return unknown and not any(pod.started for pod in observed.engines)
 
 
-def _with_progress(observed: Observed, why: str) -> str:
+def _with_progress(observed: Observed, wait: Wait) -> str:
     open_trades = [
         f"{pod.name}: {status.get('openIntents')} trades open, {status.get('inFlight')} in flight"
         for pod in observed.pods
         if pod.uid in observed.said and (status := observed.said[pod.uid].status)
     ]
+    if wait.reason == "ClosingPositions":
+        for pod in observed.pods:
+            open_trades.extend(_selling(observed, pod))
     way_out = 'annotation tradingbot.dev/force-delete: "true" gives up waiting'
-    return "; ".join([why, *open_trades, way_out])
+    return "; ".join([wait.why, *open_trades, way_out])[:MESSAGE_CHARS]
+
+
+def _selling(observed: Observed, pod: Pod) -> Iterable[str]:
+    """Yield how far an engine is with selling everything, and what holds it up."""
+    said, closing = observed.said.get(pod.uid), closing_of(observed, pod)
+    if isinstance(closing.get("positionsLeft"), int):
+        yield f"{pod.name}: {closing['positionsLeft']} positions left"
+    for position in _maps(closing.get("positions")):
+        if position.get("trouble"):
+            yield f"{position.get('symbol')} of {position.get('strategy')}: {str(position['trouble'])[:TROUBLE_CHARS]}"
+    for reason in _maps(said.status.get("reasons") if said is not None else None):
+        if reason.get("type") not in NO_HINDRANCE:
+            yield f"{reason.get('type')}: {str(reason.get('message') or '')[:TROUBLE_CHARS]}"
+
+
+def _maps(data: Any) -> Iterable[Mapping[str, Any]]:
+    """Return the maps of a list that an engine sent; it may have sent anything."""
+    return [item for item in data if isinstance(item, Mapping)] if isinstance(data, list) else []
 
 
 def _drifted(observed: Observed) -> Condition:

@@ -19,6 +19,7 @@ from support.places import sqlite_place
 from tradingbot_engine.api.server import AdminServer, LiveSettings
 from tradingbot_engine.book import Book
 from tradingbot_engine.clock import ManualClock
+from tradingbot_engine.domain.events import CloseOutChanged
 from tradingbot_engine.ledger.port import Ledger
 from tradingbot_engine.lifecycle import Lifecycle
 from tradingbot_engine.live import Live
@@ -56,6 +57,12 @@ class Control:
     async def latch(self, latched: bool) -> None:
         await self.live.latch(latched)
 
+    async def close_out(self, by: str) -> None:
+        await self.live.close_out(by)
+
+    async def reopen(self) -> None:
+        await self.live.reopen()
+
     async def drain(self, *, wait: bool) -> dict[str, Any]:
         self.drains.append(wait)
         return {"drained": wait}
@@ -66,6 +73,7 @@ class Port:
 
     def __init__(self, session: aiohttp.ClientSession, ledger: Ledger, control: Control) -> None:
         self._session, self._ledger, self.control = session, ledger, control
+        self.told: list[Any] = []
 
     @property
     def risk(self) -> Any:
@@ -93,7 +101,8 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
     async with sqlite_place(tmp_path) as place:
         ledger = await place.open()
         bot = await ledger.adopt_bot(a_bot(), risk=a_risk())
-        book = Book(ledger=ledger, bot=bot, risk=a_risk(), emit=lambda _: None, event_time_ms=lambda: 0)
+        told: list[Any] = []
+        book = Book(ledger=ledger, bot=bot, risk=a_risk(), emit=told.append, event_time_ms=lambda: 0)
         live = Live(settings=EngineSettings(**FILE), ledger=ledger, book=book, lifecycle=Lifecycle(clock=ManualClock()))
         await live.load()
         control = Control(live, [])
@@ -103,7 +112,9 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
         number = await server.start()
         headers = {"Authorization": "Bearer secret"}
         async with aiohttp.ClientSession(f"http://127.0.0.1:{number}", headers=headers) as session:
-            yield Port(session, ledger, control)
+            port = Port(session, ledger, control)
+            port.told = told
+            yield port
         await server.stop()
 
 
@@ -251,3 +262,30 @@ async def test_whatever_is_put_is_applied_whole_or_refused_whole(port: Port, see
             assert after == before
             assert bool(error) is (status == 400)
     assert {200, 400} <= seen
+
+
+async def test_closing_out_is_in_the_ledger_before_it_is_answered_and_outlives_a_restart(port: Port) -> None:
+    """The core is told to sell, and what stops trading says for whom; resuming by hand does not end it, reopening does."""
+    async with port._session.post("/v1/close-out", json={"by": "the deletion"}) as answer:
+        assert answer.status == 200
+    live = port.control.live
+    row = await port._ledger.bot()
+    assert row.closing_by == "the deletion"
+    assert [e for e in port.told if isinstance(e, CloseOutChanged)] == [CloseOutChanged(0, row.closing_since_ms)]
+    assert reasons(live) == {"ClosingOut": "closing out for the deletion"}
+    assert (await port.post("/v1/resume"))[0] == 200
+    assert reasons(live) == {"ClosingOut": "closing out for the deletion"}
+
+    book = Book(ledger=port._ledger, bot=row, risk=a_risk(), emit=lambda _: None, event_time_ms=lambda: 0)
+    lifecycle = Lifecycle(clock=ManualClock())
+    again = Live(settings=EngineSettings(**FILE), ledger=port._ledger, book=book, lifecycle=lifecycle)
+    await again.load()
+    assert "ClosingOut" in reasons(again)
+
+    assert (await port.post("/v1/reopen"))[0] == 200
+    assert reasons(live) == {}
+    assert [e.since_ms for e in port.told if isinstance(e, CloseOutChanged)] == [row.closing_since_ms, 0]
+
+
+def reasons(live: Live) -> dict[str, str]:
+    return {reason.type: reason.message for reason in live._lifecycle.reasons}

@@ -35,6 +35,12 @@ class Told:
     async def latch(self, latched: bool) -> None:
         self.calls.append(("latch", latched))
 
+    async def close_out(self, by: str) -> None:
+        self.calls.append(("close-out", by))
+
+    async def reopen(self) -> None:
+        self.calls.append("reopen")
+
     async def drain(self, *, wait: bool) -> dict[str, Any]:
         self.calls.append(("drain", wait))
         return {"drained": wait}
@@ -115,3 +121,25 @@ async def test_an_engine_that_cannot_answer_says_why(port):
 async def test_a_body_without_end_is_cut_off(port):
     session, _, folder = port
     assert (await session.put("/v1/live", data=b"x" * 200_000, headers=bearer(folder))).status == 413
+
+
+async def test_who_wants_everything_sold_is_said_in_words(port):
+    """They are kept in the ledger and shown to people: no empty text, nothing that a terminal would act on."""
+    session, told, folder = port
+    for body, status in (
+        ({"by": "the deletion of bonk"}, 200),
+        ({"by": ""}, 400),
+        ({"by": "x" * 201}, 400),
+        ({"by": "a\x1b[2J"}, 400),
+        ({"by": 5}, 400),
+        ({}, 400),
+        ({"by": "a", "more": 1}, 400),
+    ):
+        async with session.post("/v1/close-out", json=body, headers=bearer(folder)) as answer:
+            assert answer.status == status, body
+    async with session.post("/v1/reopen", headers=bearer(folder)) as answer:
+        assert answer.status == 200
+    for path in ("/v1/close-out", "/v1/reopen"):
+        async with session.post(path, json={"by": "a stranger"}) as answer:
+            assert answer.status == 401
+    assert told.calls == [("close-out", "the deletion of bonk"), "reopen"]

@@ -27,6 +27,7 @@ from tradingbot_engine.domain.effects import EmitSignal, NoteRefusal, SaveBar
 from tradingbot_engine.domain.events import (
     BAR_MS,
     ClockTick,
+    CloseOutChanged,
     FeedStatus,
     HistoryLoaded,
     PositionChanged,
@@ -448,6 +449,72 @@ def test_positions_nobody_manages_are_told_and_sold_in_an_emergency():
     market.tell(emergency(START_MS + 999 * BAR_MS))
     assert [(s.position_id, s.mint) for s in market.signals] == [("p9", MINT), ("p8", "Elsewhere")]
     assert market.signals[1].price == 3.0
+
+
+# --- closing out
+def close_out(at_ms: int, since_ms: int = 88) -> CloseOutChanged:
+    return CloseOutChanged(at_ms, since_ms)
+
+
+def test_closing_out_asks_for_the_sale_of_every_position_at_once():
+    """Critical exits, without waiting for a tick, under a trigger that is the same after a restart."""
+    market = held()
+    market.hold(id_="p2", strategy="reversion", entry_price=1.0)
+    signals = signals_of(market.tell(close_out(START_MS + 1000)))
+    assert [(s.position_id, s.reason, s.priority) for s in signals] == [
+        ("p1", "CloseOut", Priority.CRITICAL),
+        ("p2", "CloseOut", Priority.CRITICAL),
+    ]
+    assert {s.trigger_id for s in signals} == {f"close:{MINT}:88"}
+    assert market.tell(close_out(START_MS + 1001)) == []
+
+
+def test_closing_out_keeps_asking_after_a_failed_exit():
+    """As long as the wish stands, whatever is still held is asked for at the next event."""
+    market = held()
+    market.tell(close_out(START_MS + 1000))
+    market.tell(PositionChanged(position(exit_open=True)))
+    market.tell(PositionChanged(position(exit_open=False, exit_failures=1)))
+    market.tell(tick(START_MS + 2000, 1.0))
+    assert [s.trigger_id for s in market.signals] == [f"close:{MINT}:88", f"tick:{MINT}:{(START_MS + 2000) // 400}"]
+
+
+def test_a_purchase_that_lands_while_closing_out_is_sold_at_once():
+    """It was in flight when the wish came, or was resolved by the engine after the one that bought."""
+    market = held(state=PositionState.PENDING, bought=0)
+    market.tell(close_out(START_MS + 1000))
+    assert market.signals == []
+    market.tell(PositionChanged(position()))
+    assert [s.reason for s in market.signals] == ["CloseOut"]
+
+
+def test_nothing_is_bought_while_closing_out_and_that_is_told():
+    """The strategy's sign is there; the very same market fires without the wish."""
+    assert [s.purpose for s in Market(MOMENTUM).play(FIRES).signals] == [Purpose.ENTRY]
+    market = Market(MOMENTUM).play([close_out(START_MS)]).play(FIRES)
+    assert market.signals == []
+    assert "ClosingOut" in market.refusals
+    market.tell(close_out(END_MS, since_ms=0))
+    assert [s.purpose for s in market.play(rising(1)).signals] == [Purpose.ENTRY]
+
+
+def test_what_is_left_when_the_wish_is_taken_back_is_kept():
+    """An emergency that still stands goes on selling it."""
+    market = held()
+    market.tell(PositionChanged(position(exit_open=True)))
+    market.tell(close_out(START_MS + 1000))
+    market.tell(PositionChanged(position(exit_open=False, exit_failures=1)))
+    market.effects.clear()
+    market.tell(close_out(START_MS + 1500, since_ms=0))
+    market.tell(SignalSettled("momentum", MINT, Purpose.EXIT, taken=False))
+    market.play([tick(START_MS + 3000, 1.0), ClockTick(START_MS + 4000)])
+    assert market.signals == []
+    for event in (close_out(START_MS + 5000), emergency(START_MS + 5000), close_out(START_MS + 5001, since_ms=0)):
+        market.tell(event)
+    market.tell(SignalSettled("momentum", MINT, Purpose.EXIT, taken=False))
+    market.effects.clear()
+    market.tell(tick(START_MS + 60_000, 1.0))
+    assert [s.reason for s in market.signals] == ["Emergency"]
 
 
 # --- other events

@@ -36,7 +36,14 @@ ENTRY = OrderIntent(
 RISK = RiskState(capital=10**10, equity_start=10**10, equity=10**10, peak=10**10, day="2026-01-01", day_start=10**10)
 
 
-def desk(*, tier: Tier = Tier.NORMAL, paused: bool = False, price: float | None = 1.0, stale: bool = False) -> Desk:
+def desk(
+    *,
+    tier: Tier = Tier.NORMAL,
+    paused: bool = False,
+    closing: int = 0,
+    price: float | None = 1.0,
+    stale: bool = False,
+) -> Desk:
     settings = EngineSettings.model_validate(
         {
             "bot": {"name": "b"},
@@ -49,7 +56,9 @@ def desk(*, tier: Tier = Tier.NORMAL, paused: bool = False, price: float | None 
     )
     view = TokenHealth(MINT, price=price, stale=stale)
     feed = SimpleNamespace(health=lambda: FeedHealth(0, 0, False, "n", {MINT: view}))
-    book = SimpleNamespace(risk=replace(RISK, tier=tier), bot=SimpleNamespace(paused=paused, latch=False))
+    book = SimpleNamespace(
+        risk=replace(RISK, tier=tier), bot=SimpleNamespace(paused=paused, latch=False, closing_since_ms=closing)
+    )
     return Desk(
         settings=settings,
         tokens=[Token(MINT, "B", 5)],
@@ -73,6 +82,7 @@ def record(purpose: Purpose = Purpose.ENTRY) -> IntentRecord:
         ({"tier": Tier.HALT}, "Halted"),
         ({"tier": Tier.EMERGENCY}, "Halted"),
         ({"paused": True}, "Paused"),
+        ({"closing": 5}, "ClosingOut"),
         ({"stale": True}, "StaleMarketData"),
         ({"price": None}, "StaleMarketData"),
         ({"price": 1.0099}, None),
@@ -86,4 +96,4 @@ def test_an_entry_is_tried_again_only_if_it_would_be_approved_now(changes, reaso
 
 
 def test_an_exit_may_always_be_tried_again():
-    assert desk(tier=Tier.EMERGENCY, paused=True, stale=True).recheck(record(Purpose.EXIT)) is None
+    assert desk(tier=Tier.EMERGENCY, paused=True, closing=5, stale=True).recheck(record(Purpose.EXIT)) is None

@@ -27,6 +27,10 @@ def test_signals_are_taken_only_while_ready_and_without_a_blocking_reason():
     life.tell("Paused", "by hand")
     assert not life.may_trade
     life.clear("Paused")
+    life.tell("ClosingOut", "for a deletion")
+    assert not life.may_trade
+    assert life.may_exit, "selling is what it is for"
+    life.clear("ClosingOut")
     assert life.may_trade
 
 

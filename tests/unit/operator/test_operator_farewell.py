@@ -3,6 +3,7 @@
 import pytest
 from support.operator_stage import Stage
 
+from tradingbot_operator.engine_port import EngineRefused
 from tradingbot_operator.kube.errors import NamespaceTerminating, Unavailable
 
 
@@ -249,3 +250,143 @@ async def test_an_operator_that_dies_after_any_request_leaves_a_deletion_that_th
     await stage.turn(2)
     assert not alive(stage)
     assert not [place for place in stage.kube.objects if place[2] == "bonk-settle"]
+
+
+# --- deletionPolicy ClosePositions
+def wish(stage: Stage) -> str:
+    return f"deletion of trading/bonk ({stage.bot['metadata']['uid']})"
+
+
+def selling(stage: Stage, left: int = 2, **changes: object) -> dict[str, object]:
+    """Return what an engine says of its sales."""
+    return {"by": wish(stage), "done": left == 0, "positionsLeft": left, "stuck": None, "positions": []} | changes
+
+
+async def test_everything_is_sold_before_the_engine_drains(stage):
+    """An engine that drains takes no signal any more, so that nothing would be sold."""
+    pod = await dying(stage, deletionPolicy="ClosePositions")
+    await stage.turn()
+    assert stage.port.told == [("10.0.0.1", ("close-out", wish(stage)))]
+    assert stage.reason("Drained") == "ClosingPositions"
+    assert "Deployment" in stage.kinds()
+
+    trouble = {"symbol": "BONK", "strategy": "momentum", "trouble": "ABANDONED: no route"}
+    reasons = [{"type": "ClosingOut", "message": "x"}, {"type": "NoEndpoint", "message": "all nodes are away"}]
+    stage.says(pod, trading=False, closing=selling(stage, 2, positions=[trouble]), reasons=reasons, openIntents=1)
+    await stage.turn(2)
+    assert len(stage.port.told) == 1, "it was told once"
+    message = stage.condition("Drained")["message"]
+    for words in ("2 positions left", "BONK of momentum: ABANDONED: no route", "NoEndpoint: all nodes", "force-delete"):
+        assert words in message
+    assert stage.reason("Trading") == "ClosingOut"
+
+    stage.says(pod, trading=False, closing=selling(stage, 0))
+    await stage.turn()
+    assert stage.port.told[-1] == ("10.0.0.1", "drain")
+    stage.says(pod, phase="STOPPED", trading=False, openIntents=0, closing=selling(stage, 0))
+    await stage.turn()
+    assert stage.reason("Drained") == "NothingOpen"
+    assert await goes_with_its_pod(stage, pod)
+
+
+async def test_an_engine_that_was_told_by_somebody_else_is_told_again(stage):
+    """A close-out by hand may be undone by hand; that of the deletion is the deletion's."""
+    pod = await dying(stage, deletionPolicy="ClosePositions")
+    stage.says(pod, closing=selling(stage, 0, by="close-out by hand"))
+    await stage.turn()
+    assert stage.port.told == [("10.0.0.1", ("close-out", wish(stage)))]
+    assert stage.reason("Drained") == "ClosingPositions"
+
+
+@pytest.mark.parametrize(
+    ("says", "drains"),
+    [
+        ({"closing": {"stuck": "LedgerBehindChain: an old copy"}}, True),
+        ({"phase": "DRAINING"}, False),
+        ({"phase": "STOPPED", "openIntents": 0}, False),
+        ({"error": "timeout", "silent_s": 16}, False),
+    ],
+)
+async def test_what_a_running_engine_cannot_sell_is_sold_by_the_job(stage, says, drains):
+    """Fatal, drained by its preStop hook, or silent: only then, and only when its pod is gone, since two never share a ledger."""
+    pod = await dying(stage, deletionPolicy="ClosePositions")
+    closing = {"closing": selling(stage, **says.pop("closing", {}))} if "error" not in says else {}
+    stage.says(pod, **(closing | says))
+    await stage.turn()
+    assert (("10.0.0.1", "drain") in stage.port.told) is (drains or says.get("phase") == "DRAINING")
+    if drains:
+        stage.says(pod, phase="STOPPED", trading=False, openIntents=0, closing=selling(stage, 2))
+    await stage.turn(2)
+    assert stage.condition("Drained")["status"] == "False", "what it held is not sold"
+    assert "Job" not in stage.kinds()
+    ended(stage, pod)
+    stage.engines.heard.clear()
+    await stage.turn(2)
+    job = stage.kube.objects["Job", "trading", "bonk-settle"]
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    command = [*container.get("command", ()), *container.get("args", ())]
+    assert command[-3:] == ["--sell", "--by", wish(stage)]
+    assert stage.reason("Drained") == "ClosingPositions"
+    stage.kube.put({**job, "status": {"conditions": [{"type": "Complete", "status": "True"}]}})
+    await stage.turn(2)
+    assert not alive(stage)
+
+
+async def test_without_the_policy_nothing_is_sold(stage):
+    """Neither by the engine nor by the Job."""
+    pod = await dying(stage)
+    await stage.turn()
+    assert stage.port.told == [("10.0.0.1", "drain")]
+    stage.engines.heard.clear()
+    ended(stage, pod)
+    await stage.turn(3)
+    (container,) = stage.kube.objects["Job", "trading", "bonk-settle"]["spec"]["template"]["spec"]["containers"]
+    assert "--sell" not in [*container.get("command", ()), *container.get("args", ())]
+
+
+async def test_a_wrong_manifest_can_still_say_that_everything_is_to_be_sold(stage):
+    """The engine that runs is that of an older, sound one, and knows how to sell."""
+    await dying(stage, deletionPolicy="ClosePositions")
+    stage.kube.put({**stage.bot, "spec": {**stage.bot["spec"], "strategies": []}})
+    await stage.turn()
+    assert stage.port.told == [("10.0.0.1", ("close-out", wish(stage)))]
+
+
+async def test_an_engine_of_an_older_release_that_cannot_sell_is_told_of(stage):
+    """Nobody may wait for a sale that never comes without knowing."""
+    await dying(stage, deletionPolicy="ClosePositions")
+    stage.port.error = EngineRefused(404, "no reason given")
+    await stage.turn()
+    assert stage.reason("Degraded") == "CloseOutRefused"
+    assert alive(stage)
+
+
+async def test_force_delete_lets_go_of_what_cannot_be_sold(stage):
+    """The documented way out."""
+    pod = await dying(stage, deletionPolicy="ClosePositions")
+    stage.says(pod, trading=False, closing=selling(stage, 1))
+    await stage.turn()
+    assert alive(stage)
+    meta = {**stage.bot["metadata"], "annotations": {"tradingbot.dev/force-delete": "true"}}
+    stage.kube.put({**stage.bot, "metadata": meta})
+    await stage.turn()
+    assert not alive(stage)
+
+
+@pytest.mark.parametrize(
+    ("by", "reopened"),
+    [("deletion of trading/bonk (an-older-uid)", True), ("close-out by hand", False), ("settle --sell", False)],
+)
+async def test_a_bot_that_is_made_again_on_a_ledger_that_a_deletion_closed_out_trades(stage, by, reopened):
+    """Whoever makes it anew wants it to trade; what a person closed out stays closed until a person says otherwise."""
+    stage.apply()
+    await stage.turn(2)
+    pod = stage.pod()
+    stage.rolled_out()
+    stage.says(pod, trading=False, closing=selling(stage, 0, by=by))
+    await stage.turn(2)
+    assert (("10.0.0.1", "reopen") in stage.port.told) is reopened
+    stage.says(pod, trading=False, closing=selling(stage, 0))
+    stage.port.told.clear()
+    await stage.turn(2)
+    assert stage.port.told == [], "a view from before its own deletion must not undo it"

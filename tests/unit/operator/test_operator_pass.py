@@ -204,7 +204,6 @@ async def test_a_missing_secret_is_named_and_stops_no_pod(stage):
     [
         ({"replicas": 2, "ledger": POSTGRES}, "replicas is not yet in force: one pod trades all tokens"),
         ({"scaling": {"maxReplicas": 4}, "ledger": POSTGRES}, "scaling.maxReplicas is not yet in force"),
-        ({"deletionPolicy": "ClosePositions"}, "deletionPolicy ClosePositions is not yet in force"),
     ],
 )
 async def test_what_has_no_effect_is_told_though_nothing_is_wrong(stage, spec, said):

@@ -45,7 +45,7 @@ class TradingBotSpec(Model):
     shutdown: Shutdown = Field(default_factory=Shutdown)
     """How long a drain may take."""
     deletion_policy: Literal["Drain", "ClosePositions", "Orphan"] = "Drain"
-    """On deletion: Drain settles open trades and keeps positions, ClosePositions is to sell them first (not yet in force: it acts as Drain), Orphan leaves even open trades alone."""
+    """On deletion: Drain settles open trades and keeps positions, ClosePositions sells them first, Orphan leaves even open trades alone."""
     ledger: Ledger | None = None
     """Where trades are journalled; Live names it, except on localnet; absent: a SQLite file."""
     logging: Logging = Field(default_factory=Logging)
