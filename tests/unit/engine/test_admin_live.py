@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from tradingbot_engine.ledger.port import Ledger
 from tradingbot_engine.lifecycle import Lifecycle
 from tradingbot_engine.live import Live
 from tradingbot_engine.settings import AdminSettings, EngineSettings
+from tradingbot_engine.settings.schema import leaves
 
 KEY = "DezXAZ8z7PnrnRJjz3wXBoRgixCa6xjnB7YaB1pPB263"
 FILE: dict[str, Any] = {
@@ -176,6 +178,33 @@ async def test_bad_live_settings_are_refused_with_field_value_and_what_would_be_
         assert status in (400, 413), (body, error)
         assert [part for part in says if part not in error] == [], (body, error)
         assert await port.kept() == before, body
+
+
+RISK = [leaf for leaf in leaves() if leaf.name.startswith("risk.")]
+
+
+@pytest.mark.parametrize("leaf", RISK, ids=lambda leaf: leaf.name)
+async def test_every_field_of_live_risk_out_of_range_or_of_another_type_is_refused_by_its_name(
+    port: Port, leaf
+) -> None:
+    """Nothing of it is applied; a number is told with its value and the bound that would be right."""
+    before = await port.kept()
+    low = leaf.schema.get("minimum", leaf.schema.get("exclusiveMinimum"))
+    high = leaf.schema.get("maximum", leaf.schema.get("exclusiveMaximum"))
+    bounds = {} if low is None else {low - 1: low, high * 2 + 1: high}
+    odd = [[], {}, ["a"], "", "many", "x" * 50_000] + ([True] if bounds else [7, -1.5])
+    for wrong in [*bounds, *odd]:
+        risk: Any = wrong
+        for step in reversed(leaf.name.split(".")[1:]):
+            risk = {step: risk}
+        status, error = await port.put({"generation": before[0] + 1, "paused": True, "risk": risk})
+        assert (status, len(error) < 2000) == (400, True), (str(wrong)[:40], error[:400])
+        told = [line for line in error.split("; ") if line.startswith(f"{leaf.name}: ")]
+        assert told, (str(wrong)[:40], error)
+        if not isinstance(wrong, str | list | dict | bool) and wrong in bounds:
+            said = {float(n) for n in re.findall(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?", told[0])}
+            assert {float(wrong), float(bounds[wrong])} <= said, told
+    assert await port.kept() == before
 
 
 async def test_what_live_risk_does_not_mention_stays_as_the_file_says(port: Port) -> None:
