@@ -170,7 +170,7 @@ class Babbling(ScriptedNode):
         dice, out = self.dice, []
         for i in [*ids, *dice.sample(ids, dice.randrange(len(ids)))]:
             said = dice.choice([i, i, i, str(i), float(i), True, None, [i], {"id": i}, -i, 2**63])
-            result = dice.choice([BALANCE, None, 1, "x", [], {}, {"context": {"slot": -1}, "value": True}])
+            result = dice.choice([BALANCE, None, 1, "x", [], {}, {"context": {"slot": 1}, "value": True}])
             answer: Any = {"jsonrpc": "2.0", "id": said, dice.choice(["result", "result", "error", "code"]): result}
             out.append(dice.choice([answer, answer, answer, None, i, "x", [answer], {}]))
         dice.shuffle(out)
