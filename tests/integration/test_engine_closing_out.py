@@ -22,6 +22,7 @@ EXITS_SIGNED = "SELECT count(*) FROM attempts a JOIN intents i ON i.id = a.inten
 SALES = "SELECT count(*) FROM intents WHERE signal_reason = 'CloseOut' AND state = 'DONE'"
 OPEN = f"SELECT count(*) FROM intents WHERE state IN {PENDING}"
 BAR_S = 1.0
+HANG_S = 120.0
 pytestmark = pytest.mark.timeout(900)
 
 
@@ -71,8 +72,9 @@ async def test_an_engine_that_is_killed_while_it_closes_out_goes_on_selling_and_
         assert held >= 6, "it was too quick: nothing was left for the next engine"
 
         await bot.start()
-        while number(bot, EXITS_SIGNED) < 1:
-            await asyncio.sleep(0.02)
+        async with asyncio.timeout(HANG_S):
+            while number(bot, EXITS_SIGNED) < 1:
+                await asyncio.sleep(0.02)
         await kill(bot)
         assert number(bot, HELD) >= 1, "it was too quick: nothing was left for the last engine"
 

@@ -304,6 +304,39 @@ async def complete(bench):
     await bench.kubelet.edit("Job", bench.namespace, "bonk-settle", {"status": status}, status=True)
 
 
+async def test_a_deletion_that_closes_positions_drains_only_when_the_engine_has_sold_them(bench, running):
+    """Told for whom to sell; how many are left and what holds them up is said; then it goes as ever, without a Job."""
+    engine = await bench.trading(deletionPolicy="ClosePositions")
+    uid = (await bench.bot())["metadata"]["uid"]
+    await bench.person.delete("TradingBot", bench.namespace, "bonk")
+    await bench.condition("Drained", "ClosingPositions")
+
+    async def told():
+        return engine.heard("close-out")
+
+    by = (await eventually(told))[0]["by"]
+    assert by == f"deletion of {bench.namespace}/bonk ({uid})"
+    trouble = {"symbol": "BONK", "strategy": "momentum", "trouble": "ABANDONED: no route"}
+    engine.tell(closing={"by": by, "done": False, "positionsLeft": 3, "stuck": None, "positions": [trouble]})
+
+    async def said():
+        (found,) = [c for c in (await bench.bot())["status"]["conditions"] if c["type"] == "Drained"]
+        return "3 positions left; BONK of momentum: ABANDONED: no route" in found["message"]
+
+    await eventually(said)
+    assert not engine.heard("drain")
+    engine.tell(closing={"by": by, "done": True, "positionsLeft": 0, "stuck": None, "positions": []})
+    await bench.condition("Drained", "NothingOpen")
+    assert engine.heard("drain")
+    await bench.person.delete("Pod", bench.namespace, "bonk-engine-1", grace_s=0)
+
+    async def gone():
+        return not await bench.bot()
+
+    await eventually(gone)
+    assert not await bench.person.list("Job", bench.namespace)
+
+
 async def test_the_way_out_of_a_deletion_that_waits(bench, running):
     """tradingbot.dev/force-delete: "true" lets the bot go, whatever is open; what settled it goes, too."""
     engine = await bench.trading()
