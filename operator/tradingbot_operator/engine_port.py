@@ -55,7 +55,8 @@ class EnginePort:
     """
 
     def __init__(self, *, session: aiohttp.ClientSession, timeout_s: float) -> None:
-        self._session, self._timeout = session, aiohttp.ClientTimeout(total=timeout_s)
+        self._session, self._timeout_s = session, timeout_s
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
 
     async def status(self, address: Address, token: str) -> dict[str, Any]:
         """Return the status document; raise EngineUnreachable, EngineRefused."""
@@ -97,7 +98,9 @@ class EnginePort:
                 allow_redirects=False,
             ) as answer:
                 data = await _all(answer)
-        except (TimeoutError, OSError, ValueError, aiohttp.ClientError) as error:
+        except TimeoutError:
+            raise EngineUnreachable(f"no answer within {self._timeout_s:g} s") from None
+        except (OSError, ValueError, aiohttp.ClientError) as error:
             raise EngineUnreachable(f"{type(error).__name__}: {error}"[:300]) from None
         try:
             found = orjson.loads(data)
