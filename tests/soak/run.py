@@ -96,7 +96,7 @@ class Outcome:
         """Return the table."""
         out = [f"{'':18}{'first':>10}{'last':>10}{'most':>10}{'growth':>10}{'limit':>8}"]
         out += [
-            f"{r.name:18}{r.first:10.1f}{r.last:10.1f}{r.most:10.1f}{r.growth:10.2f}{r.limit:8.0f}  {r.unit}"
+            f"{r.name:18}{r.first:10.1f}{r.last:10.1f}{r.most:10.1f}{r.growth:10.2f}{r.limit:8g}  {r.unit}"
             f"{'  GROWS' if r.grows else ''}"
             for r in self.rows
         ]

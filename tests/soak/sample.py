@@ -22,6 +22,12 @@ class Sample:
     resident_bytes: int
     open_fds: int
     sockets: int
+    connections: int
+    """Sockets that pools of HTTP clients hold: in use by requests and websockets, or kept for later use."""
+    sockets_unpooled: int
+    """All others."""
+    descriptors_unpooled: int
+    """Descriptors that are no such connection."""
     threads: int
     tasks: int
     """asyncio tasks that are not done."""
@@ -67,12 +73,17 @@ async def take(pid: int, http: aiohttp.ClientSession, port: int, *, at_s: float)
             inside = parse_metrics(await answer.text())
     except (aiohttp.ClientError, TimeoutError):
         return None
+    if "soak_sockets_unpooled" not in inside:
+        return None  # it has just started
     fds, sockets = descriptors(pid)
     return Sample(
         at_s=at_s,
         resident_bytes=resident_bytes(pid),
         open_fds=fds,
         sockets=sockets,
+        connections=int(inside["soak_connections"]),
+        sockets_unpooled=int(inside["soak_sockets_unpooled"]),
+        descriptors_unpooled=int(inside["soak_descriptors_unpooled"]),
         threads=threads(pid),
         tasks=int(inside["tradingbot_process_tasks"]),
         in_flight=int(inside["tradingbot_in_flight_trades"]),

@@ -24,6 +24,9 @@ def run_of(change: Callable[[Sample, random.Random], Sample], *, seconds: int = 
             resident_bytes=110 * MIB + (20 * MIB if second < 30 else 0) + chance.randint(-1, 1) * MIB // 2,
             open_fds=100 + chance.randint(0, 40),
             sockets=80 + chance.randint(0, 40),
+            connections=40 + chance.randint(0, 30),
+            sockets_unpooled=9 + chance.choice([0] * 6 + [-1, 1, 3, 8]),
+            descriptors_unpooled=31 + chance.choice([0] * 6 + [-1, 1, 3, 8]),
             threads=9,
             tasks=45 + in_flight + chance.randint(0, 20),
             in_flight=in_flight,
@@ -51,8 +54,10 @@ def test_an_engine_that_only_swings_does_not_grow() -> None:
     [
         ("memory", lambda s, _: replace(s, resident_bytes=s.resident_bytes + int(s.at_s) * 60_000)),
         ("tasks", lambda s, _: replace(s, tasks=s.tasks + int(s.at_s) // 10)),
-        ("sockets", lambda s, _: replace(s, sockets=s.sockets + int(s.at_s) // 2)),
-        ("descriptors", lambda s, _: replace(s, open_fds=s.open_fds + int(s.at_s) // 2)),
+        ("sockets", lambda s, _: replace(s, sockets_unpooled=s.sockets_unpooled + int(s.at_s) // 60)),
+        ("sockets", lambda s, _: replace(s, sockets_unpooled=s.sockets_unpooled + int(s.at_s + 50) // 60)),
+        ("descriptors", lambda s, _: replace(s, descriptors_unpooled=s.descriptors_unpooled + int(s.at_s) // 60)),
+        ("connections", lambda s, _: replace(s, connections=s.connections + int(s.at_s) // 2)),
         ("threads", lambda s, _: replace(s, threads=s.threads + int(s.at_s) // 30)),
         ("queued signals", lambda s, _: replace(s, queued_signals=s.queued_signals + int(s.at_s))),
         ("queued events", lambda s, _: replace(s, queued_events=s.queued_events + int(s.at_s))),
@@ -68,6 +73,16 @@ def test_a_leak_that_begins_late_is_found() -> None:
     """The slope of the whole does not show what the last windows do."""
     late = run_of(lambda s, _: replace(s, resident_bytes=s.resident_bytes + max(0, int(s.at_s) - 150) * MIB // 3))
     assert grown(judge(late, warm_up_s=WARM_UP_S)) == ["memory"]
+
+
+@pytest.mark.parametrize("missed", [0, 6])
+def test_one_socket_a_minute_is_found_whenever_it_begins_and_though_samples_are_missed(missed: int) -> None:
+    """Three minutes with their warm-up leave room for no more than two."""
+    late = [50 + 11 * n for n in range(missed)]
+    steady = [sample for sample in run_of(lambda s, _: s) if sample.at_s not in late]
+    for phase_s in range(60):
+        run = [replace(s, sockets_unpooled=s.sockets_unpooled + int(s.at_s + phase_s) // 60) for s in steady]
+        assert grown(judge(run, warm_up_s=WARM_UP_S)) == ["sockets"], f"the first one was lost after {60 - phase_s} s"
 
 
 def test_two_odd_windows_do_not_move_the_slope() -> None:
