@@ -15,8 +15,9 @@ from typing import Any
 
 from tradingbot_operator.desired.names import close_out_by
 from tradingbot_operator.engines import PATIENCE_S
+from tradingbot_operator.kube.gateway import Object
 from tradingbot_operator.kube.kinds import SECRET
-from tradingbot_operator.observed import Observed, Pod
+from tradingbot_operator.observed import Child, Observed, Pod
 from tradingbot_operator.steps import (
     Apply,
     CloseOut,
@@ -52,6 +53,11 @@ def farewell(observed: Observed, wanted: Wanted | Invalid) -> Iterator[Step]:
         return  # its next pod may be on its way: first it has to go
     if orphan:
         yield from _let_go(observed, wanted, "deletionPolicy Orphan: what is open on chain is left alone")
+    elif isinstance(wanted, Wanted) and (other := _other_job(observed, wanted)) is not None:
+        yield from (
+            () if other.deleting else (Prune.of(other, "the deletionPolicy was changed: it does something else"),)
+        )
+        yield Wait("PodStillRunning", "the Job of the former deletionPolicy ends first")
     elif (known := known_drained(observed)) is not None:
         yield from _let_go(observed, wanted, known)
     elif isinstance(wanted, Invalid):
@@ -160,6 +166,20 @@ def _end_engines(observed: Observed, why: str) -> Iterator[Step]:
             yield Prune.of(child, why)
 
 
+def _other_job(observed: Observed, wanted: Wanted) -> Child | None:
+    """Return the settle Job if it runs another command than the one that is wanted: it sells, or does not, as it was told."""
+    for body in wanted.settle():
+        there = observed.children.get(id_of(body))
+        if body["kind"] == "Job" and there is not None and _command(there.body) != _command(body):
+            return there
+    return None
+
+
+def _command(job: Object) -> list[str]:
+    found: list[str] = job["spec"]["template"]["spec"]["containers"][0].get("command") or []
+    return found
+
+
 def _settle(observed: Observed, wanted: Wanted, *, sale: bool) -> Iterator[Step]:
     for body in wanted.localnet:
         if id_of(body) not in observed.localnet:
@@ -169,6 +189,10 @@ def _settle(observed: Observed, wanted: Wanted, *, sale: bool) -> Iterator[Step]
             if body["metadata"]["name"] not in observed.secrets:
                 yield Make(body["metadata"]["name"], partial(dict, body), "for the Job that settles")
         elif id_of(body) not in observed.children:
+            ending = [pod.name for pod in observed.pods if pod.component == "settle" and not pod.over]
+            if body["kind"] == "Job" and ending:
+                yield Wait("PodStillRunning", f"the former Job's pod is ending: {', '.join(ending)}")
+                return
             yield Apply(
                 body, f"nobody has said that nothing is {'held or ' if sale else ''}open", last=body["kind"] == "Job"
             )

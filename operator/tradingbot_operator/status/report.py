@@ -130,6 +130,7 @@ def drained(observed: Observed, wanted: Wanted | Invalid, steps: Sequence[Step])
     """Return the condition Drained; its status True, once written, is what lets the finalizer go."""
     if not observed.deleting:
         return Condition("Drained", "Running")
+    waits = [step for step in steps if isinstance(step, Wait)]
     engines = observed.engines
     if engines:
         sale = sells(observed, wanted)
@@ -138,7 +139,9 @@ def drained(observed: Observed, wanted: Wanted | Invalid, steps: Sequence[Step])
             return Condition("Drained", "NothingOpen", f"the engines stopped with nothing open in the ledger{held}")
         if _never_started(observed):
             return Condition("Drained", "NeverStarted", "no engine ever ran")
-    elif job_is(observed, "Complete"):
+    elif (
+        job_is(observed, "Complete") and not waits
+    ):  # a Job of a former deletionPolicy is waited for, and proves nothing
         return Condition("Drained", "Settled", "the settle Job found nothing open any more")
     else:
         known = observed.condition("Drained")
@@ -146,7 +149,6 @@ def drained(observed: Observed, wanted: Wanted | Invalid, steps: Sequence[Step])
             reason = str(known.get("reason"))
             known_word = reason if ("Drained", reason) in BY_KEY else "NothingOpen"
             return Condition("Drained", known_word, str(known.get("message") or ""))
-    waits = [step for step in steps if isinstance(step, Wait)]
     if not waits:
         return Condition("Drained", "PodStillRunning" if engines else "Draining", "its objects are being ended")
     return Condition("Drained", waits[0].reason, _with_progress(observed, waits[0]))

@@ -390,3 +390,28 @@ async def test_a_bot_that_is_made_again_on_a_ledger_that_a_deletion_closed_out_t
     stage.port.told.clear()
     await stage.turn(2)
     assert stage.port.told == [], "a view from before its own deletion must not undo it"
+
+
+@pytest.mark.parametrize(("first", "then"), [("ClosePositions", "Drain"), ("Drain", "ClosePositions")])
+@pytest.mark.parametrize("complete", [False, True])
+async def test_a_policy_that_is_changed_while_the_job_works_is_followed(stage, first, then, complete):
+    """The former Job goes first, its pod as well, whatever it has done: then there is one that does what is wanted now."""
+    pod = await dying(stage, deletionPolicy=first)
+    stage.engines.heard.clear()
+    ended(stage, pod)
+    await stage.turn(3)
+    job = stage.kube.objects["Job", "trading", "bonk-settle"]
+    labels = {**pod["metadata"]["labels"], "app.kubernetes.io/component": "settle"}
+    stage.kube.put({**pod, "metadata": {"name": "bonk-settle-1", "namespace": "trading", "labels": labels}})
+    if complete:
+        stage.kube.put({**job, "status": {"conditions": [{"type": "Complete", "status": "True"}]}})
+    stage.apply(deletionPolicy=then)
+    await stage.turn(2)
+    assert alive(stage)
+    assert "Job" not in stage.kinds()
+    assert stage.reason("Drained") == "PodStillRunning"
+    stage.kube.remove("Pod", "trading", "bonk-settle-1")
+    await stage.turn(2)
+    (container,) = stage.kube.objects["Job", "trading", "bonk-settle"]["spec"]["template"]["spec"]["containers"]
+    assert ("--sell" in container["command"]) is (then == "ClosePositions")
+    assert stage.reason("Drained") == ("ClosingPositions" if then == "ClosePositions" else "Settling")
