@@ -54,6 +54,7 @@ def load(path: Path) -> Callable[[Callable[..., None]], Awaitable[None]]:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up there
     spec.loader.exec_module(module)
     main: Callable[[Callable[..., None]], Awaitable[None]] = module.main
     return main
