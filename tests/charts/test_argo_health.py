@@ -71,7 +71,7 @@ def test_healthy_needs_every_one_of_its_reasons() -> None:
         assert (status == "Healthy") == (ready == trading == "True"), (ready, trading)
 
 
-SUSPENDED = {"Paused", "Halted"}
+SUSPENDED = {"Paused", "Halted", "ClosingOut"}
 DEGRADED = {"LedgerBehindChain", "LedgerNotDurable", "WalletEmpty"}
 PROGRESSING = {
     "NoPod", "Starting", "Resolving", "Draining", "StaleMarketData", "StaleEquity", "NoEndpoint", "ExitsFirst", "OneNodeOnly",

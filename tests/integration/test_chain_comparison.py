@@ -68,6 +68,7 @@ async def test_a_running_engine_compares_too_so_that_its_next_start_has_little_t
             "comparison",
             "nodes",
             "pulse",
+            "closing",
         )
         parts = SimpleNamespace(outside=outside, settings=rig.settings, screens=False, **dict.fromkeys(others, UNUSED))
         chores = {name: work for name, _, work in chores_of(parts)}

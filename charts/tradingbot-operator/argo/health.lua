@@ -1,7 +1,7 @@
 -- Health of a TradingBot for Argo CD. Base and table functions only: Argo CD loads no others by default.
 -- Degraded is what the operator calls Degraded, and what stops trading for good. What passes by itself (market data, an RPC
 -- outage) is Progressing, so that neither a first sync nor a bad day of a provider counts as a failed deployment.
-local WAITS_FOR_A_PERSON = {Paused = true, Halted = true}
+local WAITS_FOR_A_PERSON = {Paused = true, Halted = true, ClosingOut = true}
 local NEVER_PASSES_BY_ITSELF = {LedgerBehindChain = true, LedgerNotDurable = true, WalletEmpty = true}
 
 local function table_or_empty(value)
