@@ -52,6 +52,17 @@ def audit(kube: Kube, bot: str, *, image: str, ledger: str | None = None, localn
     return Verdict({key: int(found[key]) for key in COUNTS}, said)
 
 
+def held(kube: Kube, bot: str, *, image: str) -> int:
+    """Return how many positions the SQLite ledger of a bot that is gone holds as not closed."""
+    count = (
+        "import sqlite3; db = sqlite3.connect('file:/var/lib/tradingbot/ledger.db?mode=ro', uri=True); "
+        "print(db.execute(\"SELECT count(*) FROM positions WHERE state != 'CLOSED'\").fetchone()[0])"
+    )
+    pod = _pod(f"{bot}-audit", bot, image, None, "")
+    pod["spec"]["containers"][0]["command"] = ["python3", "-c", count]
+    return int(wait_for(f"the positions of {bot}", lambda: _run(kube, pod)))
+
+
 def _run(kube: Kube, pod: Json) -> str | None:
     """Run an audit to its end and return what it said; None if the chain could not be read as a whole, which proves nothing."""
     name = pod["metadata"]["name"]

@@ -17,7 +17,20 @@ HERE = Path(__file__).parent
 FAILED = pytest.StashKey[bool]()
 STORIES = pytest.StashKey[list[Story]]()
 HANGS_AFTER_S = 900
-ORDER = ("test_first_bot.py", "test_pods.py")
+ORDER = (
+    "test_first_bot.py",
+    "test_pods.py",
+    "test_manifests.py",
+    "test_rollouts.py",
+    "test_deletion.py",
+    "test_drift.py",
+    "test_conditions.py",
+    "test_security.py",
+    "test_network_policy.py",
+    "test_operator.py",
+    "test_control_plane.py",
+)
+"""What takes the operator or the control plane away comes last."""
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -18,6 +18,8 @@ class Story:
     broke: list[str] = field(default_factory=list)
     figures: dict[str, float] = field(default_factory=dict)
     verdicts: list[str] = field(default_factory=list)
+    leaves_open: bool = False
+    """The bot was let go whatever was open, as somebody asked: the audit counts it, and the next owner of the ledger follows it."""
     outcome: str = "?"
     began_s: float = field(default_factory=time.monotonic)
     seconds: float = 0.0

@@ -1,4 +1,4 @@
-"""Manifests that are wrong: what the API server says at once."""
+"""Manifests that are wrong: what the API server says at once, and what becomes a condition."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from e2e.bot import manifest
+from e2e.bot import Bot, manifest
 from e2e.kube import Json, Kube, Refused
 from e2e.story import Story
 
@@ -46,3 +46,19 @@ def test_wrong_manifests_are_refused_with_what_would_be_right(place: Kube, story
             place.run("apply", "-f", "-", text_in=yaml.safe_dump(manifest("wrong", **spec)))
         assert hint.lower() in str(refused.value).lower(), f"{what}: {refused.value}"
     assert not place.items("tradingbots")
+
+
+def test_a_manifest_that_only_the_operator_can_judge_touches_nothing_that_runs(trading: Bot, story: Story) -> None:
+    """An unknown strategy becomes a condition with what to do; the pod goes on, and the way back is the manifest."""
+    pod, good = trading.pod(), trading.body()["spec"]["strategies"]
+    story.breaks("a strategy that no engine knows, written to a bot that trades")
+    trading.patch(strategies=[{"name": "none", "type": "no_such_strategy"}])
+    message = trading.wait_condition("Degraded", "True", "InvalidSpec")
+    story.says(message)
+    assert "no_such_strategy" in message
+    assert trading.body()["status"]["phase"] == "Invalid"
+    trading.wait_fills(trading.fills())
+    assert trading.pod()["metadata"]["uid"] == pod["metadata"]["uid"]
+    trading.patch(strategies=good)
+    trading.wait_trading()
+    assert trading.pod()["metadata"]["uid"] == pod["metadata"]["uid"], "a manifest put back as it was rolls nothing"

@@ -92,10 +92,20 @@ class World:
 
     def kill(self, pod: Json) -> None:
         """End a pod's engine by SIGKILL, from its node: as an out-of-memory would, with no hook run."""
-        status = next(s for s in pod["status"]["containerStatuses"] if s["name"] == "engine")
-        container = status["containerID"].removeprefix("containerd://")
-        words = ("ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", container)
-        self.on_node(pod["spec"]["nodeName"], *words)
+        self._task(pod, "engine", "kill", "--signal", "SIGKILL")
+
+    def pause(self, pod: Json, container: str) -> None:
+        """Freeze a container: it is there, and does nothing."""
+        self._task(pod, container, "pause")
+
+    def resume(self, pod: Json, container: str) -> None:
+        """Let a frozen container go on."""
+        self._task(pod, container, "resume")
+
+    def _task(self, pod: Json, container: str, *words: str) -> None:
+        status = next(s for s in pod["status"]["containerStatuses"] if s["name"] == container)
+        task = status["containerID"].removeprefix("containerd://")
+        self.on_node(pod["spec"]["nodeName"], "ctr", "--namespace", "k8s.io", "tasks", *words, task)
 
     @contextmanager
     def without(self, component: str) -> Iterator[None]:
