@@ -45,7 +45,7 @@ from tradingbot_engine.settings import EngineSettings, switched_off
 from tradingbot_engine.status import Before, StatusPage
 from tradingbot_engine.tally import Tally
 from tradingbot_engine.trades import Trades
-from tradingbot_engine.upkeep import BarKeeper
+from tradingbot_engine.upkeep import BarKeeper, OutboxTeller
 from tradingbot_engine.warm import HISTORY_MS, kept_bars
 
 _log = structlog.get_logger(__name__)
@@ -75,8 +75,9 @@ class Wired:
     chores: Chores
 
     async def flush(self) -> None:
-        """Write what waits to be written."""
+        """Write what waits to be written, and tell what was committed last."""
         await self.bars.flush()
+        await OutboxTeller(ledger=self.outside.ledger).tell()
 
     async def release(self) -> None:
         """Free the shards; the next owner takes them at once."""

@@ -12,13 +12,14 @@ import signal
 from collections.abc import Coroutine
 from typing import Any
 
+import orjson
 import structlog
 
 from tradingbot_engine.api.server import AdminServer, LiveSettings
 from tradingbot_engine.app import Wired, assemble
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.comparison import Comparison
-from tradingbot_engine.drain import Drain, Duties
+from tradingbot_engine.drain import LEAVE_S, Drain, Duties
 from tradingbot_engine.errors import EngineError, FatalError, TemporaryError
 from tradingbot_engine.gauges import Gauges
 from tradingbot_engine.lifecycle import RESOLVING, Lifecycle, Phase
@@ -27,6 +28,7 @@ from tradingbot_engine.market.told_clock import with_told_clock
 from tradingbot_engine.metrics import Metrics
 from tradingbot_engine.outside import Outside, open_in_ledger, open_outside
 from tradingbot_engine.preconditions import Preconditions
+from tradingbot_engine.private_file import write_private
 from tradingbot_engine.rpc.events import HealthSeen, PoolEvent
 from tradingbot_engine.rpc_meter import RpcMeter
 from tradingbot_engine.settings import EngineSettings, switched_off
@@ -95,6 +97,7 @@ class Engine:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
             await self._drain()
+            await self._leave_status()
             if self._lifecycle.drain_reason == "admin":  # the pod's SIGTERM comes after its preStop hook
                 await self._until_told_to_end()
         finally:
@@ -119,6 +122,16 @@ class Engine:
             await outside.close()
         except (EngineError, OSError) as error:
             _log.warning("not closed in order", error=str(error))
+
+    async def _leave_status(self) -> None:
+        """Write down the last status; an engine that was ended by a signal is gone before anybody could ask for it."""
+        if (file := self._settings.admin.last_status_file) is None:
+            return
+        try:
+            last = await asyncio.wait_for(self.status(), LEAVE_S)
+            await asyncio.to_thread(write_private, file, orjson.dumps(last).decode())
+        except (EngineError, OSError) as error:  # TimeoutError is one
+            _log.warning("the last status was not left", error=str(error) or "the ledger did not answer in time")
 
     async def _until_told_to_end(self) -> None:
         """Wait for a signal; without the runner nobody would send one."""

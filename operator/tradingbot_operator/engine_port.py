@@ -56,7 +56,6 @@ class EnginePort:
 
     def __init__(self, *, session: aiohttp.ClientSession, timeout_s: float) -> None:
         self._session, self._timeout_s = session, timeout_s
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
 
     async def status(self, address: Address, token: str) -> dict[str, Any]:
         """Return the status document; raise EngineUnreachable, EngineRefused."""
@@ -94,7 +93,7 @@ class EnginePort:
                 address.url + path,
                 data=None if body is None else orjson.dumps(body),
                 headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
-                timeout=self._timeout,
+                timeout=aiohttp.ClientTimeout(total=self._timeout_s),
                 allow_redirects=False,
             ) as answer:
                 data = await _all(answer)

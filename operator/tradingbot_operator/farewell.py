@@ -54,9 +54,8 @@ def farewell(observed: Observed, wanted: Wanted | Invalid) -> Iterator[Step]:
     if orphan:
         yield from _let_go(observed, wanted, "deletionPolicy Orphan: what is open on chain is left alone")
     elif isinstance(wanted, Wanted) and (other := _other_job(observed, wanted)) is not None:
-        yield from (
-            () if other.deleting else (Prune.of(other, "the deletionPolicy was changed: it does something else"),)
-        )
+        if not other.deleting:
+            yield Prune.of(other, "the deletionPolicy was changed: it does something else")
         yield Wait("PodStillRunning", "the Job of the former deletionPolicy ends first")
     elif (known := known_drained(observed)) is not None:
         yield from _let_go(observed, wanted, known)

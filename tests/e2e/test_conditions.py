@@ -33,8 +33,10 @@ def way_in(bot: Bot, story: Story, kind: str, status: str, reason: str, *, says:
 
 
 def way_out(bot: Bot, story: Story, reason: str) -> None:
+    """Wait until it trades; then nothing may be said to be wrong any more."""
     with story.measured(f"out of {reason}"):
         bot.wait_trading()
+    assert bot.condition("Degraded")[:2] == ("False", "AsExpected")
 
 
 def test_pods_that_cannot_run(trading: Bot, story: Story) -> None:
@@ -44,12 +46,16 @@ def test_pods_that_cannot_run(trading: Bot, story: Story) -> None:
         ("Unschedulable", "node", {"template": {"nodeSelector": {"no": "node"}}}, {"template": None}),
         ("OutOfMemory", "OOMKilled", {"template": {"resources": _memory("32Mi")}}, {"template": None}),
     ]
+    done = 0
     for reason, says, broken, right in ways:
+        before, done = done, trading.fills()
+        assert done >= before, f"a trade that was done is not in the ledger that came after {reason}"
         story.breaks(reason)
         trading.patch(**broken)
         way_in(trading, story, "Degraded", "True", reason, says=says)
         trading.patch(**right)
         way_out(trading, story, reason)
+    assert trading.wait_fills(done) > done
 
 
 def test_engine_that_ends_again_and_again(trading: Bot, story: Story, breakable: World) -> None:
@@ -70,7 +76,7 @@ def test_engine_that_ends_again_and_again(trading: Bot, story: Story, breakable:
 
 def test_what_the_cluster_refuses(trading: Bot, story: Story) -> None:
     """A quota that leaves no room for an object of ours, and a limit that none of our pods keeps."""
-    kube, name = trading.kube, trading.engine_name
+    kube, name, pod = trading.kube, trading.engine_name, trading.pod()
     story.breaks("a quota without Services, and ours deleted")
     kube.apply(_quota("services", {"count/services": "0"}))
     wait_for("the quota counts", lambda: "used" in kube.get("resourcequota", "services").get("status", {}))
@@ -79,12 +85,17 @@ def test_what_the_cluster_refuses(trading: Bot, story: Story) -> None:
     kube.run("delete", "resourcequota", "services")
     wait_for("the Service", lambda: kube.exists("service", name))
     way_out(trading, story, "QuotaExceeded")
+    assert trading.pod()["metadata"]["uid"] == pod["metadata"]["uid"], (
+        "an engine was ended for a Service that is missing"
+    )
     story.breaks("a limit that no pod of ours keeps, and the pod deleted")
     kube.apply(TINY)
     kube.run("delete", "pod", trading.pod()["metadata"]["name"])
     way_in(trading, story, "Degraded", "True", "PodRefused", says="maximum memory usage")
+    assert not [pod for pod in trading.pods() if "deletionTimestamp" not in pod["metadata"]], "the limit let a pod in"
     kube.run("delete", "limitrange", "tiny")
     way_out(trading, story, "PodRefused")
+    assert trading.pod()["metadata"]["uid"] != pod["metadata"]["uid"]
 
 
 def test_secret_that_is_not_there(place: Kube, story: Story, world: World) -> None:
@@ -105,7 +116,7 @@ def test_what_the_chain_and_the_engine_do(trading: Bot, story: Story, breakable:
     """No node answers, the admin port does not answer, it is paused: Trading and Degraded say so, and what becomes of it."""
     story.breaks("all nodes of the chain down")
     trading.fault("down")
-    way_in(trading, story, "Trading", "False", "NoEndpoint", says="")
+    way_in(trading, story, "Trading", "False", "NoEndpoint", says="no RPC node")
     trading.heal()
     way_out(trading, story, "NoEndpoint")
     pod = trading.pod()
@@ -118,7 +129,7 @@ def test_what_the_chain_and_the_engine_do(trading: Bot, story: Story, breakable:
         breakable.resume(pod, "engine")
     way_out(trading, story, "EngineUnreachable")
     trading.patch(paused=True)
-    way_in(trading, story, "Trading", "False", "Paused", says="")
+    way_in(trading, story, "Trading", "False", "Paused", says="by the manifest")
     trading.patch(paused=False)
     way_out(trading, story, "Paused")
 

@@ -79,10 +79,12 @@ def test_force_delete_is_the_way_out(trading: Bot, story: Story) -> None:
     story.breaks(f"chain halted for good with {count} trade(s) in flight whose sends were dropped, then deleted")
     story.leaves_open = True
     wait_for("it waits for what is open", lambda: trading.condition("Drained")[1] == "Settling")
+    assert _there(trading), "it went by itself: nothing was forced"
     trading.kube.run("annotate", "tradingbot", trading.name, "tradingbot.dev/force-delete=true")
     with story.measured("force-delete until gone"):
         wait_for("it is gone", lambda: not _there(trading))
     wait_for("its pods are gone", lambda: not trading.pods())
+    assert trading.kube.exists("persistentvolumeclaim", f"{trading.name}-ledger"), "the ledger went with it"
     trading.heal()
 
 

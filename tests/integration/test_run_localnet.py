@@ -169,6 +169,22 @@ def test_the_first_sample_trades_drains_and_is_proven_by_the_chain(laptop: Lapto
     assert (code, audit["verdict"], audit["filled"]) == (0, "proven", summary["filled"])
 
 
+def test_the_summary_is_whole_though_the_engine_could_never_be_asked(laptop: Laptop):
+    """On a busy machine the runner asks in vain, and the engine is drained by a signal: it leaves its last numbers behind."""
+    runner = laptop.start()
+    eventually(lambda: (laptop.state / "admin.port").exists(), "the engine tells its port", runner)
+    (laptop.state / "admin.port").write_text("1")  # nobody listens there
+    eventually(lambda: laptop.filled() >= 1, "a trade is filled", runner)
+    runner.send_signal(signal.SIGINT)
+    code, summary, err = finish(runner)
+    assert code == 0, err
+    assert summary["filled"] == laptop.filled() >= 1
+    assert summary["signals"] >= summary["intents"] >= summary["filled"]
+    assert summary["equity_start_lamports"] > 0
+    assert summary["p50_signal_to_send_ms"] > 0
+    assert laptop.audit()[1]["filled"] == summary["filled"]
+
+
 @pytest.mark.timeout(300)
 def test_kill_9_of_engine_localnet_and_runner_loses_and_doubles_nothing(laptop: Laptop):
     """Each in the middle of trading; the next run resumes the same wallet and ledger, and the audit is 0/0/0."""

@@ -14,7 +14,7 @@ from contextlib import aclosing
 import pytest
 from mutants.protections import Mutant, Schedule, wrong_under
 from support.book_stage import MINT, BookStage, prices, slot, write
-from support.socket_node import SocketNode, serving, stream
+from support.socket_node import SocketNode, meet_a_stranger, serving, stream
 
 from tradingbot_engine.clock import SystemClock
 from tradingbot_engine.market.book import SLOTS, PoolBook
@@ -139,17 +139,7 @@ async def a_subscription_is_refused() -> str:
 
 async def a_stranger_takes_every_subscription() -> str:
     """It knows no transaction of our chain, so not a word of it is passed on."""
-    stranger, ours = SocketNode(), SocketNode()
-    stranger.knows, ours.knows = {"theirs"}, {"ours"}
-
-    async def witness() -> str:
-        return "ours"
-
-    async with serving(stranger, ours):
-        wanted = stream(stranger, ours, witness=witness, witness_timeout_s=2.0)
-        wanted.want([PULSE])
-        async with aclosing(wanted.messages()) as messages:
-            first, second = [await anext(messages) for _ in range(2)]
+    (first, second, _), _, _ = await meet_a_stranger(PULSE, witness_timeout_s=2.0)
     right = isinstance(first, Lost) and first.provider == "node-0" and second == Connected("node-1")
     return "" if right else f"told {first}, {second}"
 

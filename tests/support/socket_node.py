@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import orjson
@@ -11,7 +11,7 @@ from aiohttp import WSMsgType, web
 from pydantic import SecretStr
 
 from tradingbot_engine.clock import Clock, SystemClock
-from tradingbot_engine.rpc.websocket import NodeStream
+from tradingbot_engine.rpc.websocket import Message, NodeStream, Subscription
 from tradingbot_engine.settings import EndpointSettings
 
 Told = Callable[["SocketNode", int, str], Any]
@@ -90,3 +90,20 @@ def stream(
     return NodeStream(
         endpoints, clock=clock or SystemClock(), pulse="slots", silence_s=silence_s, ping_s=ping_s, **more
     )
+
+
+async def meet_a_stranger(
+    wanted: Subscription, *, witness_timeout_s: float
+) -> tuple[list[Message], SocketNode, SocketNode]:
+    """Return the first three messages of a stream, its first node, which knows no transaction of our chain, and its second."""
+    stranger, ours = SocketNode(), SocketNode()
+    stranger.knows, ours.knows = {"theirs"}, {"ours"}
+
+    async def witness() -> str:
+        return "ours"
+
+    async with serving(stranger, ours):
+        over = stream(stranger, ours, witness=witness, witness_timeout_s=witness_timeout_s)
+        over.want([wanted])
+        async with aclosing(over.messages()) as messages:
+            return [await anext(messages) for _ in range(3)], stranger, ours

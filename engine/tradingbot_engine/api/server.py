@@ -8,7 +8,6 @@ The admin port: health and metrics for anybody, control for whoever holds the to
 from __future__ import annotations
 
 import hmac
-import os
 import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tradingbot_engine.errors import EngineError
+from tradingbot_engine.private_file import write_private
 from tradingbot_engine.redact import remember, scrub
 from tradingbot_engine.settings import AdminSettings, SettingsInvalid, problems_of
 
@@ -103,7 +103,7 @@ class AdminServer:
         await site.start()
         port: int = self._runner.addresses[0][1]
         if self._settings.port_file is not None:
-            _write_private(self._settings.port_file, str(port))
+            write_private(self._settings.port_file, str(port))
         return port
 
     async def stop(self) -> None:
@@ -182,18 +182,8 @@ def _token(path: Path | None) -> str | None:
     if path is None:
         return None
     if not path.exists():
-        _write_private(path, secrets.token_urlsafe(32))
+        write_private(path, secrets.token_urlsafe(32))
     token = path.read_text(encoding="utf-8").strip() or None
     if token is not None:
         remember(token)
     return token
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write for the owner's eyes only, all or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(path.name + ".new")
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    scratch.replace(path)

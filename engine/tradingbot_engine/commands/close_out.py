@@ -39,8 +39,8 @@ def close_out(path: Path, undo: bool, timeout_s: float | None) -> None:
     The wish is kept in the ledger: an engine that dies, is stopped or replaced goes on with it at its next start, and
     `settle --sell` does so where no engine runs. The engine itself goes on running; end it by a drain.
 
-    Exit codes: 0 nothing is held any more (or: it trades again), 1 the engine was not reached, or there is still something
-    left after the timeout, 2 bad settings.
+    Exit codes: 0 nothing is held any more (or: it trades again), 1 the engine was not reached, there is still something
+    left after the timeout, or somebody undid it meanwhile, 2 bad settings.
     """
     try:
         settings = load_settings(path)
@@ -72,6 +72,9 @@ def _wait(settings: EngineSettings, timeout_s: float | None) -> int:
             click.echo(text)
         if closing.get("done"):
             return 0
+        if "closing" in status and status["closing"] is None:
+            click.echo("somebody let the bot trade again meanwhile", err=True)
+            return 1
         if ends_s is not None and time.monotonic() >= ends_s:
             click.echo("it is not done yet; the engine goes on with it", err=True)
             return 1

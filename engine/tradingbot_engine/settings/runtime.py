@@ -53,6 +53,8 @@ class AdminSettings(Group):
     """0 takes a free port; `port_file` tells which."""
     port_file: FilePath | None = None
     """Where the port is written."""
+    last_status_file: FilePath | None = None
+    """Where a drained engine leaves its last status document, for whoever could not ask in time."""
     token_file: FilePath | None = None
     """0600; made if it does not exist. Absent: /v1 is refused."""
 

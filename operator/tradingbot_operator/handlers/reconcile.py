@@ -28,7 +28,7 @@ from tradingbot_operator.plan import plan
 from tradingbot_operator.rollout import Trouble
 from tradingbot_operator.status.numbers import LIVE, numbers
 from tradingbot_operator.status.report import conditions, effective, merged, phase
-from tradingbot_operator.steps import Invalid, Step, Wait, Wanted, is_settle
+from tradingbot_operator.steps import Invalid, Make, Step, Wait, Wanted, is_settle
 
 LASTING = 3
 """Passes in a row that must fail before trouble that passes by itself is told."""
@@ -216,7 +216,7 @@ class Reconciler:
         memory.namespace_ends |= outcome.namespace_ends
         if any(isinstance(step, ToEngine) for step in steps):
             self._engines.hurry(key)
-        if any(type(step).__name__ in ("Make",) for step in steps):
+        if any(isinstance(step, Make) for step in steps):
             self._wake(key)  # the token is known only now
 
     def _failed(self, key: Key, outcome: Outcome) -> list[Trouble]:

@@ -28,6 +28,7 @@ def configure(bot: TradingBot, *, chain: Chain, supplies: Supplies, state: State
             sqlite=str(state.ledger),
             wallet_key=supplies.wallet_key,
             admin_port_file=str(state.admin_port),
+            last_status_file=str(state.last_status),
             admin_token=str(state.admin_token),
         ),
         resolved=Resolved(

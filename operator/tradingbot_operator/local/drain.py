@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import json
 import signal
 import time
+from pathlib import Path
 
 from tradingbot_operator.crd.v1alpha1.runtime import Shutdown
 from tradingbot_operator.local.admin import AdminPort, AdminUnreachable
@@ -50,6 +52,15 @@ def open_intents(board: Board) -> int:
     """Return how many trades were open when the engine last told."""
     left = board.status.get("openIntents")
     return left if isinstance(left, int) else 0
+
+
+def take_last(board: Board, file: Path) -> None:
+    """Take what a drained engine left as its last status; the runner may not have got to ask for it."""
+    with contextlib.suppress(OSError, ValueError):
+        last = json.loads(file.read_bytes())
+        if isinstance(last, dict):
+            board.take(last)
+            board.answers = False
 
 
 async def _follow(engine: Child, admin: AdminPort, board: Board, *, until: float, leave: asyncio.Event) -> None:

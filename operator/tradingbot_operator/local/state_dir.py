@@ -44,6 +44,7 @@ class StateDir:
         self.engine_config = self.path / "engine.json"
         self.admin_port = self.path / "admin.port"
         self.admin_token = self.path / "admin.token"
+        self.last_status = self.path / "last-status.json"
         self.wallet = self.path / "wallet.json"
         self.wallet_copy = self.path / "wallet.key"
         self.localnet = self.path / "localnet"

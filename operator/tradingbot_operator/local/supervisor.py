@@ -22,7 +22,7 @@ from tradingbot_operator.local.audit import AUDIT_S, ask_audit
 from tradingbot_operator.local.board import Board
 from tradingbot_operator.local.cluster import LOCALNET_END_S, LocalCluster, same_nodes
 from tradingbot_operator.local.configure import configure, fixed_part
-from tradingbot_operator.local.drain import DRAINED, FAILED, OPEN, QUIT_S, drain, open_intents
+from tradingbot_operator.local.drain import DRAINED, FAILED, OPEN, QUIT_S, drain, open_intents, take_last
 from tradingbot_operator.local.localnet import LocalnetOptions
 from tradingbot_operator.local.process import ENGINE, Backoff, Child, how_it_ended
 from tradingbot_operator.local.state_dir import StateDir
@@ -180,6 +180,7 @@ class Supervisor:
         command = (*self._engine_command, "run", "--config", str(self._state.engine_config))
         while not self._stop.is_set():
             self._state.admin_port.unlink(missing_ok=True)
+            self._state.last_status.unlink(missing_ok=True)
             began = time.monotonic()
             self._engine = Child.start("engine", (*command, "--parent-pid", str(os.getpid())), state=self._state)
             code = await self._engine.wait()
@@ -188,6 +189,7 @@ class Supervisor:
             log = self._state.log("engine")
             if code == BAD_SETTINGS:
                 raise BadInput(f"the engine refuses its settings:\n{self._engine.last_words(lines=10)}")
+            take_last(self._board, self._state.last_status)
             self._board.engine_ended()
             self._board.restarts += 1
             pause_s = backoff.after(time.monotonic() - began)
@@ -279,9 +281,11 @@ class Supervisor:
             return FAILED if self._failure else DRAINED
         if engine.ended:  # crashed, and not yet started again
             return OPEN if open_intents(self._board) else FAILED
-        return await drain(
+        code = await drain(
             engine, admin=self._admin, board=self._board, shutdown=self._bot.spec.shutdown, leave=self._quit
         )
+        take_last(self._board, self._state.last_status)
+        return code
 
     async def _audit(self) -> dict[str, Any] | None:
         """Ask the chain what became of every trade; a paper bot has none there."""

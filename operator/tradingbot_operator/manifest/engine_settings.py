@@ -82,6 +82,7 @@ FIELDS = {
     "admin.host": OPERATOR,
     "admin.port": OPERATOR,
     "admin.port_file": OPERATOR,
+    "admin.last_status_file": OPERATOR,
     "admin.token_file": OPERATOR,
     "logging.level": "spec.logging.level",
     "logging.json_lines": "spec.logging.json",

@@ -16,6 +16,8 @@ from tradingbot_operator.steps import Apply, Invalid, Step, Wait, Wanted
 MESSAGE_CHARS = 4000
 TROUBLE_CHARS = 300
 """Of what an engine says of one position, or of one reason, so that there is room for all."""
+WAY_OUT = '; annotation tradingbot.dev/force-delete: "true" gives up waiting'
+"""Ends every message of what a deletion waits for, however long the list before it is."""
 NO_HINDRANCE = frozenset({"ClosingOut", "Paused"})
 """Reasons of an engine that do not keep it from selling."""
 FROM_PLAN = ("InvalidSpec", "SecretMissing", "NamespaceTerminating", "SettleFailed")
@@ -141,7 +143,7 @@ def drained(observed: Observed, wanted: Wanted | Invalid, steps: Sequence[Step])
             return Condition("Drained", "NeverStarted", "no engine ever ran")
     elif (
         job_is(observed, "Complete") and not waits
-    ):  # a Job of a former deletionPolicy is waited for, and proves nothing
+    ):  # while a Job of a former deletionPolicy is waited for it proves nothing
         return Condition("Drained", "Settled", "the settle Job found nothing open any more")
     else:
         known = observed.condition("Drained")
@@ -169,8 +171,7 @@ def _with_progress(observed: Observed, wait: Wait) -> str:
     if wait.reason == "ClosingPositions":
         for pod in observed.pods:
             open_trades.extend(_selling(observed, pod))
-    way_out = 'annotation tradingbot.dev/force-delete: "true" gives up waiting'
-    return "; ".join([wait.why, *open_trades, way_out])[:MESSAGE_CHARS]
+    return "; ".join([wait.why, *open_trades])[: MESSAGE_CHARS - len(WAY_OUT)] + WAY_OUT
 
 
 def _selling(observed: Observed, pod: Pod) -> Iterable[str]:

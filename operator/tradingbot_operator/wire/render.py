@@ -28,6 +28,7 @@ class Places:
         admin_host: Interface of the admin port.
         admin_port: Number of the admin port; 0 takes a free one.
         admin_port_file: Where its number is written; None where it is known.
+        last_status_file: Where a drained engine leaves its last status document; None where nobody reads it.
     """
 
     sqlite: str | None
@@ -36,6 +37,7 @@ class Places:
     admin_host: str = "127.0.0.1"
     admin_port: int = 0
     admin_port_file: str | None = None
+    last_status_file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,10 @@ def render(bot: TradingBot, *, places: Places, resolved: Resolved, cluster_id: s
         },
         "logging": {"level": spec.logging.level, "json_lines": spec.logging.json_lines},
     }
+    if (
+        places.last_status_file is not None
+    ):  # a pod's settings stay as they were: a new word in them rolls out every bot
+        settings["admin"]["last_status_file"] = places.last_status_file
     put_settings(settings, spec.engine.settings)
     return settings
 

@@ -392,37 +392,50 @@ def emergency(at_ms: int, since_ms: int = 77) -> RiskChanged:
     return RiskChanged(at_ms, risk_row(tier=Tier.EMERGENCY, tier_since_ms=since_ms, tier_reason="test"))
 
 
-def test_an_emergency_asks_for_the_close_of_every_position_at_once():
+def close_out(at_ms: int, since_ms: int = 88) -> CloseOutChanged:
+    return CloseOutChanged(at_ms, since_ms)
+
+
+everything_goes = pytest.mark.parametrize(
+    ("told", "reason", "trigger"),
+    [(emergency, "Emergency", f"risk:{MINT}:77"), (close_out, "CloseOut", f"close:{MINT}:88")],
+    ids=["an emergency", "closing out"],
+)
+
+
+@everything_goes
+def test_the_close_of_every_position_is_asked_for_at_once(told, reason, trigger):
     """Critical exits, without waiting for a tick, under a trigger that is the same after a restart."""
     market = held()
     market.hold(id_="p2", strategy="reversion", entry_price=1.0)
-    effects = market.tell(emergency(START_MS + 1000))
-    signals = signals_of(effects)
+    signals = signals_of(market.tell(told(START_MS + 1000)))
     assert [(s.position_id, s.reason, s.priority) for s in signals] == [
-        ("p1", "Emergency", Priority.CRITICAL),
-        ("p2", "Emergency", Priority.CRITICAL),
+        ("p1", reason, Priority.CRITICAL),
+        ("p2", reason, Priority.CRITICAL),
     ]
-    assert {s.trigger_id for s in signals} == {f"risk:{MINT}:77"}
-    assert market.tell(emergency(START_MS + 1001)) == []
+    assert {s.trigger_id for s in signals} == {trigger}
+    assert market.tell(told(START_MS + 1001)) == []
 
 
-def test_an_emergency_keeps_asking_after_a_failed_exit():
-    """As long as the tier stands, whatever is still held is asked for at the next event."""
+@everything_goes
+def test_the_close_is_asked_for_again_after_a_failed_exit(told, reason, trigger):
+    """As long as the tier or the wish stands, whatever is still held is asked for at the next event."""
     market = held()
-    market.tell(emergency(START_MS + 1000))
+    market.tell(told(START_MS + 1000))
     market.tell(PositionChanged(position(exit_open=True)))
     market.tell(PositionChanged(position(exit_open=False, exit_failures=1)))
     market.tell(tick(START_MS + 2000, 1.0))
-    assert [s.trigger_id for s in market.signals] == [f"risk:{MINT}:77", f"tick:{MINT}:{(START_MS + 2000) // 400}"]
+    assert [s.trigger_id for s in market.signals] == [trigger, f"tick:{MINT}:{(START_MS + 2000) // 400}"]
 
 
-def test_a_purchase_that_lands_in_an_emergency_is_sold_at_once():
-    """It was in flight when the tier rose."""
+@everything_goes
+def test_a_purchase_that_lands_while_everything_goes_is_sold_at_once(told, reason, trigger):
+    """It was in flight when that began, or was resolved by the engine after the one that bought."""
     market = held(state=PositionState.PENDING, bought=0)
-    market.tell(emergency(START_MS + 1000))
+    market.tell(told(START_MS + 1000))
     assert market.signals == []
     market.tell(PositionChanged(position()))
-    assert [s.reason for s in market.signals] == ["Emergency"]
+    assert [s.reason for s in market.signals] == [reason]
 
 
 def test_after_a_reset_the_remaining_positions_are_kept():
@@ -452,42 +465,6 @@ def test_positions_nobody_manages_are_told_and_sold_in_an_emergency():
 
 
 # --- closing out
-def close_out(at_ms: int, since_ms: int = 88) -> CloseOutChanged:
-    return CloseOutChanged(at_ms, since_ms)
-
-
-def test_closing_out_asks_for_the_sale_of_every_position_at_once():
-    """Critical exits, without waiting for a tick, under a trigger that is the same after a restart."""
-    market = held()
-    market.hold(id_="p2", strategy="reversion", entry_price=1.0)
-    signals = signals_of(market.tell(close_out(START_MS + 1000)))
-    assert [(s.position_id, s.reason, s.priority) for s in signals] == [
-        ("p1", "CloseOut", Priority.CRITICAL),
-        ("p2", "CloseOut", Priority.CRITICAL),
-    ]
-    assert {s.trigger_id for s in signals} == {f"close:{MINT}:88"}
-    assert market.tell(close_out(START_MS + 1001)) == []
-
-
-def test_closing_out_keeps_asking_after_a_failed_exit():
-    """As long as the wish stands, whatever is still held is asked for at the next event."""
-    market = held()
-    market.tell(close_out(START_MS + 1000))
-    market.tell(PositionChanged(position(exit_open=True)))
-    market.tell(PositionChanged(position(exit_open=False, exit_failures=1)))
-    market.tell(tick(START_MS + 2000, 1.0))
-    assert [s.trigger_id for s in market.signals] == [f"close:{MINT}:88", f"tick:{MINT}:{(START_MS + 2000) // 400}"]
-
-
-def test_a_purchase_that_lands_while_closing_out_is_sold_at_once():
-    """It was in flight when the wish came, or was resolved by the engine after the one that bought."""
-    market = held(state=PositionState.PENDING, bought=0)
-    market.tell(close_out(START_MS + 1000))
-    assert market.signals == []
-    market.tell(PositionChanged(position()))
-    assert [s.reason for s in market.signals] == ["CloseOut"]
-
-
 def test_nothing_is_bought_while_closing_out_and_that_is_told():
     """The strategy's sign is there; the very same market fires without the wish."""
     assert [s.purpose for s in Market(MOMENTUM).play(FIRES).signals] == [Purpose.ENTRY]

@@ -6,7 +6,7 @@ from contextlib import aclosing
 import pytest
 from pydantic import SecretStr
 from support.socket_node import SocketNode as Node
-from support.socket_node import serving, stream
+from support.socket_node import meet_a_stranger, serving, stream
 
 from tradingbot_engine.rpc.errors import RpcTimeout
 from tradingbot_engine.rpc.websocket import (
@@ -166,17 +166,7 @@ def test_without_a_websocket_url_the_http_one_is_used():
 
 async def test_nothing_is_believed_of_a_node_that_does_not_know_a_transaction_of_our_chain():
     """It is asked for that alone, and left for one that tells of it; only then is anything subscribed."""
-    stranger, ours = Node(), Node()
-    stranger.knows, ours.knows = {"theirs"}, {"ours"}
-
-    async def witness() -> str:
-        return "ours"
-
-    async with serving(stranger, ours):
-        wanted = stream(stranger, ours, witness=witness, witness_timeout_s=0.2)
-        wanted.want([SLOTS])
-        async with aclosing(wanted.messages()) as messages:
-            lost, *found = [await anext(messages) for _ in range(3)]
+    (lost, *found), stranger, ours = await meet_a_stranger(SLOTS, witness_timeout_s=0.2)
     assert isinstance(lost, Lost)
     assert "on our chain" in lost.reason
     assert found == [Connected("node-1"), Acknowledged("slots")]

@@ -280,6 +280,13 @@ async def test_everything_is_sold_before_the_engine_drains(stage):
         assert words in message
     assert stage.reason("Trading") == "ClosingOut"
 
+    many = [{"symbol": f"T{n}", "strategy": "momentum", "trouble": "no route " * 40} for n in range(20)]
+    stage.says(pod, trading=False, closing=selling(stage, 20, positions=many))
+    await stage.turn(2)
+    message = stage.condition("Drained")["message"]
+    assert len(message) <= 4000
+    assert message.endswith("gives up waiting"), "the way out is cut off by a long list"
+
     stage.says(pod, trading=False, closing=selling(stage, 0))
     await stage.turn()
     assert stage.port.told[-1] == ("10.0.0.1", "drain")
