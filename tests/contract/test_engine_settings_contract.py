@@ -94,7 +94,11 @@ def test_what_rendering_sets_is_exactly_what_cannot_be_set_a_second_time():
     """A rendered name that is free would have two values; an owned one that nothing renders could never be set."""
     data = copy.deepcopy(SAMPLE)
     data["spec"]["market"]["screen"] = {"minEdgeScore": 1}
-    elsewhere = {"ledger.url", "execution.swap.api_key", "admin.last_status_file"}  # where the manifest or a laptop asks
+    elsewhere = {
+        "ledger.url",
+        "execution.swap.api_key",
+        "admin.last_status_file",
+    }  # where the manifest or a laptop asks
     flat = {name for name, _ in _flat(rendered(data), "")} | elsewhere
     by_list = {"rpc.endpoints", "market.tokens", "strategies", "market.event_time"}
     names = {next((owner for owner in by_list if name.startswith(owner)), name) for name in flat}

@@ -32,8 +32,12 @@ class SocketNode:
         self.on_answered: Told | None = None
         """Awaited with the node, the subscription's number and its method, right after a subscription was answered."""
         self.url = ""
+        self.elsewhere = ""
+        """Where it sends whoever connects; empty: it serves itself."""
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
+        if self.elsewhere:
+            raise web.HTTPFound(self.elsewhere)
         socket = web.WebSocketResponse(autoping=not self.mute)
         await socket.prepare(request)
         self.sockets.append(socket)

@@ -148,11 +148,13 @@ class AdminServer:
         kept = await self._control.apply_live(live)
         return _json({"applied": kept}, status=200 if kept else 409)
 
-    async def _pause(self, _: web.Request) -> web.Response:
+    async def _pause(self, request: web.Request) -> web.Response:
+        await _without_body(request)
         await self._control.latch(True)
         return _json({"latched": True})
 
-    async def _resume(self, _: web.Request) -> web.Response:
+    async def _resume(self, request: web.Request) -> web.Response:
+        await _without_body(request)
         await self._control.latch(False)
         return _json({"latched": False})
 
@@ -161,16 +163,25 @@ class AdminServer:
         await self._control.close_out(wish.by)
         return _json({"closing": True})
 
-    async def _reopen(self, _: web.Request) -> web.Response:
+    async def _reopen(self, request: web.Request) -> web.Response:
+        await _without_body(request)
         await self._control.reopen()
         return _json({"closing": False})
 
     async def _drain(self, request: web.Request) -> web.Response:
+        await _without_body(request)
         wait = request.query.get("wait", "true")
         if wait not in ("true", "false"):
             raise SettingsInvalid(f"wait: must be true or false (value {wait[:80]!r})")
         progress = await self._control.drain(wait=wait == "true")
         return _json(progress, status=200 if progress.get("drained") else 202)
+
+
+async def _without_body(request: web.Request) -> None:
+    """Refuse what would be ignored: who sends a field means something by it."""
+    body = (await request.read()).strip()
+    if body not in (b"", b"{}", b"null"):
+        raise SettingsInvalid(f"body: {request.path} takes none (value {scrub(body[:80].decode(errors='replace'))!r})")
 
 
 def _json(data: Any, *, status: int = 200) -> web.Response:

@@ -166,7 +166,9 @@ class NodeStream:
     async def messages(self) -> AsyncGenerator[Message, None]:
         """Yield what nodes say until closed; connection faults are messages, not exceptions."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S)
-        async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
+        tracing = aiohttp.TraceConfig()
+        tracing.on_request_redirect.append(_refuse_redirect)
+        async with aiohttp.ClientSession(timeout=timeout, trust_env=False, trace_configs=[tracing]) as session:
             failures = 0
             for endpoint in itertools.cycle(self._endpoints):
                 pulses = 0
@@ -323,6 +325,11 @@ class _Talk:
             raise _Broken(f"{subscription.method} was refused (code {code if type(code) is int else 'unknown'})")
         self._active[result] = subscription.key
         return (Acknowledged(subscription.key),)
+
+
+async def _refuse_redirect(*_: object) -> None:
+    """Connect to nobody who was not configured; `ws_connect` has no switch of its own for that."""
+    raise _Broken("it redirects elsewhere")
 
 
 def _name(error: object) -> str:

@@ -110,6 +110,28 @@ async def test_pause_resume_and_drain_reach_the_engine(port):
     assert told.calls == [("latch", True), ("latch", False), ("drain", True), ("drain", False)]
 
 
+@pytest.mark.parametrize("path", ["/v1/pause", "/v1/resume", "/v1/reopen", "/v1/drain"])
+@pytest.mark.parametrize("body", [b'{"until": "tomorrow"}', b"[1]", b"true", b"\xff", b"{", b"x" * 90_000])
+async def test_what_takes_no_body_refuses_one(port, path, body):
+    """Somebody meant something by it; doing the plain thing instead would not be that."""
+    session, told, folder = port
+    async with session.post(path, data=body, headers=bearer(folder)) as answer:
+        assert answer.status in (400, 413)
+        if answer.status == 400:
+            assert "takes none" in (await answer.json())["error"]
+    assert told.calls == []
+
+
+@pytest.mark.parametrize("path", ["/v1/pause", "/v1/resume", "/v1/reopen", "/v1/drain"])
+@pytest.mark.parametrize("body", [b"", b"{}", b"null\n"])
+async def test_an_empty_body_is_none(port, path, body):
+    """Clients that always send JSON send these."""
+    session, told, folder = port
+    async with session.post(path, data=body, headers=bearer(folder)) as answer:
+        assert answer.status == 200
+    assert len(told.calls) == 1
+
+
 async def test_an_engine_that_cannot_answer_says_why(port):
     session, told, folder = port
     told.is_ready = False

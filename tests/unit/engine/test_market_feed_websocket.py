@@ -174,6 +174,19 @@ async def test_nothing_is_believed_of_a_node_that_does_not_know_a_transaction_of
     assert ours.asked == ["signatureSubscribe", "slotSubscribe"]
 
 
+async def test_nobody_is_connected_to_who_was_not_configured():
+    """A redirect would take the stream, and a key in the query, to whomever the answer names."""
+    moved, stranger, ours = Node(), Node(), Node()
+    async with serving(moved, stranger, ours):
+        moved.elsewhere = stranger.url.replace("ws://", "http://")
+        wanted = stream(moved, ours)
+        wanted.want([SLOTS])
+        async with aclosing(wanted.messages()) as messages:
+            found = [await anext(messages) for _ in range(3)]
+    assert found == [Lost("node-0", "it redirects elsewhere"), Connected("node-1"), Acknowledged("slots")]
+    assert (stranger.sockets, stranger.asked) == ([], [])
+
+
 async def test_without_a_transaction_to_ask_about_no_node_is_believed():
     """The witness comes from the other endpoints: while they do not answer, nothing proves the chain."""
     node = Node()
