@@ -1,0 +1,1 @@
+"""Several pods trade one bot: which member owns which shard, and who is a member at all."""
