@@ -76,11 +76,14 @@ class Operator:
             access = await configuration(kubeconfig=settings.kubeconfig, context=settings.context)
             client = KubeClient(access, observe=metrics.request)
             at_the_end.push_async_callback(client.close)
+            # Connections of its own: a renewal that queues behind what a thousand bots ask for comes too late.
+            leases = KubeClient(access, observe=metrics.request)
+            at_the_end.push_async_callback(leases.close)
             session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), trust_env=False)
             at_the_end.push_async_callback(session.close)
             port = EnginePort(session=session, timeout_s=settings.engine_timeout_s)
             leadership = Leadership(
-                gateway=client,
+                gateway=leases,
                 namespace=settings.operator_namespace,
                 identity=settings.identity,
                 monotonic_s=clock.monotonic_s,
@@ -172,15 +175,16 @@ class Operator:
         return str(found["metadata"]["uid"])
 
     async def _lead(self, leadership: Leadership, store: Store, work: Work, watches: Watches, resync: Resync) -> None:
-        """Hold the Lease; wake every bot when it becomes ours."""
-        led, told = False, ""
+        """Hold the Lease; wake every bot when it becomes ours, and when it was not for a moment: passes did nothing then."""
+        term, told = 0, ""
         while True:
             try:
                 await leadership.step()
             except KubeError as error:
                 _log.warning("the Lease cannot be renewed: %s", error)
             await self._notice_readiness(watches, resync)
-            if leadership.leads and not led:
+            if leadership.leads and leadership.terms != term:
+                term = leadership.terms
                 _log.info("this operator acts (%s)", self._settings.identity)
                 if watches.complete:
                     for bot in store.bots():
@@ -188,8 +192,7 @@ class Operator:
             elif not leadership.leads and leadership.holder != told:
                 told = leadership.holder
                 _log.warning("another operator acts (%s): this one watches and changes nothing", told)
-            led = leadership.leads
-            await asyncio.sleep(RENEW_S if led and self._watching.is_set() else RENEW_S / 5)
+            await asyncio.sleep(RENEW_S if leadership.leads and self._watching.is_set() else RENEW_S / 5)
 
     async def _notice_readiness(self, watches: Watches, resync: Resync) -> None:
         """Ready is who has seen everything once, whether it acts or waits for its turn."""

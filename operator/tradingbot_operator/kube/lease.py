@@ -49,6 +49,12 @@ class Leadership:
         self._seen: tuple[str, float] | None = None
         self.holder = ""
         """Who holds it, as last seen; "" while nobody does."""
+        self.terms = 0
+        """
+        How often it began to lead, anew after a renewal that came too late included.
+
+        Nobody did meanwhile what was due then: whoever leads looks at everything with each term.
+        """
 
     @property
     def leads(self) -> bool:
@@ -69,6 +75,8 @@ class Leadership:
                 return
         except Conflict:
             return  # somebody was faster: the next look tells who
+        if not self.leads:
+            self.terms += 1
         self.holder, self._renewed_s = self._identity, asked_s
 
     async def release(self) -> None:

@@ -7,9 +7,11 @@ import pytest
 from support.kube_fake import FakeKube
 from support.operator_stage import HandClock
 
+from tradingbot_operator import app
 from tradingbot_operator.drift import differs, mark, stamped
 from tradingbot_operator.handlers.events import changes
 from tradingbot_operator.handlers.resync import Resync
+from tradingbot_operator.handlers.watches import Watches
 from tradingbot_operator.handlers.work import Again, Work
 from tradingbot_operator.kube.errors import (
     Conflict,
@@ -26,6 +28,8 @@ from tradingbot_operator.kube.lease import DURATION_S, Leadership
 from tradingbot_operator.kube.store import Store, Stored
 from tradingbot_operator.observed import Child
 from tradingbot_operator.status.reasons import BY_KEY, CONDITIONS, REASONS, table
+
+BONK = {"namespace": "n", "name": "bonk", "uid": "u", "resourceVersion": "1", "generation": 1}
 
 
 # --- leadership
@@ -94,6 +98,49 @@ async def test_a_restarted_container_of_the_same_pod_has_its_lease_again_at_once
     again = leader(kube, clock, "pod-1")
     await again.step()
     assert again.leads
+
+
+async def test_what_was_due_while_the_lease_was_renewed_too_late_is_done_after_all(monkeypatch):
+    """Passes do nothing then, and nobody else does: whoever leads again looks at every bot, though it led at each look."""
+    monkeypatch.setattr(app, "RENEW_S", 0.01)
+    kube, clock = FakeKube(), HandClock()
+    leadership = leader(kube, clock, "one")
+    led: list[bool] = []
+    requests = 0
+
+    def slow(verb: str, kind: str, name: str) -> None:
+        """Let the second renewal's answer take 6 s, and the third's 5 s: 11 s lie between them, and at each end it leads."""
+        nonlocal requests
+        requests += kind == "Lease" and verb == "get"
+        clock.at_s += {(2, "replace"): 6, (3, "get"): 5}.get((requests, verb), 0)
+        if (requests, verb) == (3, "get"):
+            led.append(leadership.leads)
+            looked.clear()
+
+    kube.fault = slow
+    looked = asyncio.Event()
+
+    async def look(key: Any) -> None:
+        looked.set()
+
+    store, work = Store(), Work(look)
+    store.put({"apiVersion": "tradingbot.dev/v1alpha1", "kind": "TradingBot", "metadata": BONK})
+    watches = Watches(store=store, wake=work.wake, relisted=lambda kind: None)
+    watches.complete = True
+    operator = app.Operator(app.OperatorSettings(identity="one", engine_image="x"), clock=clock)
+    resync: Any = None  # asked only while not everything was listed
+    leading = asyncio.create_task(operator._lead(leadership, store, work, watches, resync))
+    try:
+        async with asyncio.timeout(10):
+            while not led:
+                await asyncio.sleep(0.001)
+            await looked.wait()
+    finally:
+        leading.cancel()
+        await asyncio.gather(leading, return_exceptions=True)
+        await work.stop()
+    assert led == [False]
+    assert leadership.leads
 
 
 async def test_who_does_not_lead_writes_nothing():
