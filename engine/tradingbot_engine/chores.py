@@ -12,6 +12,7 @@ from tradingbot_engine.comparison import Comparison
 from tradingbot_engine.desk import Desk
 from tradingbot_engine.domain.events import Event
 from tradingbot_engine.execution.reclaim import Reclaimer
+from tradingbot_engine.feed_watch import FeedWatch
 from tradingbot_engine.guard import LedgerGuard
 from tradingbot_engine.ledger.port import GuardRent, Ownership
 from tradingbot_engine.lifecycle import ONE_NODE, Lifecycle, Phase
@@ -69,10 +70,12 @@ def chores_of(parts: Parts) -> Chores:
         lifecycle=parts.lifecycle,
         clock=outside.clock,
     )
+    feed_watch = FeedWatch(health=outside.feed.health, lifecycle=parts.lifecycle, clock=outside.clock)
     history = HistoryFiller(feed=outside.feed, tokens=outside.tokens, bars=parts.bars, emit=parts.emit)
     chores: Chores = (
         ("nodes", 0.5, parts.nodes.look),
         ("closing", 0.5, parts.closing.look),
+        ("feed-watch", 0.5, feed_watch.look),
         ("book", 5.0, book.refresh),
         ("history", 0.5, history.fill),
         ("bars", 1.0, parts.bars.flush),

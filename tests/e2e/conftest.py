@@ -7,9 +7,10 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from e2e import database
 from e2e.bot import Bot
 from e2e.kube import Kube
-from e2e.nursery import Nursery, finish, remove
+from e2e.nursery import Nursery, end, finish, keeper, remove
 from e2e.story import Story
 from e2e.world import EVIDENCE, World, the_world
 
@@ -25,6 +26,8 @@ ORDER = (
     "test_deletion.py",
     "test_drift.py",
     "test_conditions.py",
+    "test_conditions_of_trading.py",
+    "test_conditions_of_the_api.py",
     "test_security.py",
     "test_network_policy.py",
     "test_operator.py",
@@ -105,6 +108,18 @@ def place(request: pytest.FixtureRequest, story: Story, nursery: Nursery, world:
     if request.node.stash.get(FAILED, False):
         story.says(f"kept: {keep(EVIDENCE, story.test, kube, world.system)}")
     remove(kube)
+
+
+@pytest.fixture
+def on_postgres(place: Kube, world: World, story: Story) -> Iterator[Bot]:
+    """A bot that trades, its ledger in PostgreSQL; at the end it is deleted and audited."""
+    database.begin(place, image=world.postgres_image)
+    bot = database.bot_on_it(place)
+    place.apply(keeper())
+    bot.wait_trading()
+    bot.wait_fills()
+    yield bot
+    end(world, story, bot, ledger=database.url(place))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

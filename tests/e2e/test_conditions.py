@@ -10,6 +10,7 @@ from e2e.bot import Bot
 from e2e.kube import Json, Kube, wait_for
 from e2e.nursery import end, keeper
 from e2e.story import Story
+from e2e.ways import way_in, way_out
 from e2e.world import World
 
 from tradingbot_cluster.errors import Failed
@@ -22,21 +23,6 @@ TINY = {
     "metadata": {"name": "tiny"},
     "spec": {"limits": [{"type": "Container", "max": {"memory": "1Mi"}}]},
 }
-
-
-def way_in(bot: Bot, story: Story, kind: str, status: str, reason: str, *, says: str) -> None:
-    """Wait for a condition, and hold its message to naming what a person needs to know."""
-    with story.measured(f"{kind} {reason}"):
-        message = bot.wait_condition(kind, status, reason)
-    story.says(f"{reason}: {message[:160]}")
-    assert says in message, message
-
-
-def way_out(bot: Bot, story: Story, reason: str) -> None:
-    """Wait until it trades; then nothing may be said to be wrong any more."""
-    with story.measured(f"out of {reason}"):
-        bot.wait_trading()
-    assert bot.condition("Degraded")[:2] == ("False", "AsExpected")
 
 
 def test_pods_that_cannot_run(trading: Bot, story: Story) -> None:

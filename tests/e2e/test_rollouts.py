@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import pytest
 from e2e import database
 from e2e.bot import Bot
-from e2e.kube import HANGS_AFTER_S, Json, Kube, Refused
-from e2e.nursery import end, keeper
+from e2e.kube import HANGS_AFTER_S, Json, Refused
 from e2e.story import Story
 from e2e.world import World
 
@@ -22,18 +19,6 @@ class Watched:
     most: int = 0
     least_ready: int = 99
     uids: set[str] = field(default_factory=set)
-
-
-@pytest.fixture
-def on_postgres(place: Kube, world: World, story: Story) -> Iterator[Bot]:
-    """A bot that trades, its ledger in PostgreSQL; at the end it is deleted and audited."""
-    database.begin(place, image=world.postgres_image)
-    bot = database.bot_on_it(place)
-    place.apply(keeper())
-    bot.wait_trading()
-    bot.wait_fills()
-    yield bot
-    end(world, story, bot, ledger=database.url(place))
 
 
 def rolled(bot: Bot, story: Story) -> Watched:

@@ -94,3 +94,21 @@ async def test_a_partition_stops_trading_with_its_reason_and_it_resumes_within_a
     assert due, "no exit came due meanwhile"
     assert entries
     assert max(due) <= min(entries), "an entry went out before an exit that had come due"
+
+
+async def test_a_chain_that_stands_still_is_told_as_a_market_without_fresh_prices(line, tmp_path):
+    """Every node answers, and none has anything new: nothing is bought, the reason says so, and it goes with the first slot."""
+    async with stage(line, tmp_path) as bot:
+        await bot.start()
+        await bot.trading()
+        await bot.fault("halt")
+        still = await bot.until(lambda s: "StaleMarketData" in reasons(s))
+        assert all(token["staleMs"] > 0 for token in still["tokens"])
+        bought = bot.rows("SELECT count(*) FROM intents WHERE purpose = 'ENTRY'")
+        await asyncio.sleep(3)
+        assert bot.rows("SELECT count(*) FROM intents WHERE purpose = 'ENTRY'") == bought, (
+            "bought at a price of the past"
+        )
+        await bot.heal()
+        await bot.until(lambda s: not reasons(s) & {"StaleMarketData", NO_ENDPOINT} and done(s) > done(still))
+        await bot.prove()
