@@ -36,6 +36,9 @@ T = TypeVar("T")
 class ProgramLedger(ABC):
     """Everything of `Ledger` but opening, closing, and running. See the port for what each method promises and raises."""
 
+    shared = False
+    """Whether several processes may write it at the same time."""
+
     def __init__(self, *, clock: Clock, keep_days: int = retention.KEEP_DAYS) -> None:
         self._clock = clock
         self._keep_ms = keep_days * retention.DAY_MS
@@ -51,6 +54,10 @@ class ProgramLedger(ABC):
     async def look(self, program: Callable[[], Program[T]]) -> T:
         """Run a reading program that is not part of the port (checks, reports) on one consistent state."""
         return await self._read(program)
+
+    async def change(self, program: Callable[[], Program[T]]) -> T:
+        """Run a writing program that is not part of the port (members), in a transaction of its own; durable when it returns."""
+        return await self._write(program)
 
     # --- the bot's row
     async def adopt_bot(self, wanted: BotRecord, *, risk: RiskState, force: bool = False) -> BotRecord:

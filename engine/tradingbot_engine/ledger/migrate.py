@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from tradingbot_engine.errors import PermanentError
 
-HEAD = "0007"
+HEAD = "0008"
 """The newest revision, as this release reads and writes it."""
 
 Dialect = Literal["sqlite", "postgresql"]

@@ -59,6 +59,8 @@ class _Claim:
 class PostgresLedger(ProgramLedger):
     """See `ledger.port.Ledger`."""
 
+    shared = True
+
     def __init__(self, url: str, *, holder: str, clock: Clock, paper: bool, keep_days: int = KEEP_DAYS) -> None:
         super().__init__(clock=clock, keep_days=keep_days)
         self._url, self._holder, self._paper = url, holder, paper

@@ -133,6 +133,22 @@ shards = _table(
 )
 """Who may write what belongs to a shard's tokens; locked first by every claim and transition."""
 
+members = _table(
+    "members",
+    Column("name", Text, primary_key=True),
+    _int("version", default=0),
+    _text("holder", default=""),
+    _text("incarnation", default=""),
+    *_flag("takes_shards"),
+    _int("renewed_at_ms", default=0),
+    hot=True,
+)
+"""
+Who trades the bot, where no Kubernetes keeps Leases for it: see `cluster.port.Member`. `version` grows with every write.
+
+`renewed_at_ms` is for people; nobody's decision rests on another's clock.
+"""
+
 strategies = _table(
     "strategies",
     Column("strategy", Text, primary_key=True),
