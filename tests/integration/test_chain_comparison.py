@@ -53,7 +53,7 @@ async def test_a_running_engine_compares_too_so_that_its_next_start_has_little_t
             signer=KeyFileSigner(rig.wallet),
             clock=SystemClock(),
             genesis_hash=(await rig.ledger.bot()).genesis_hash,
-            feed=None,
+            feed=SimpleNamespace(health=None),
             tokens=(),
         )
         others = (
