@@ -217,7 +217,7 @@ def plan_command(
     "--numbers-every",
     "numbers_every_s",
     type=Duration(),
-    default="60s",
+    default="100s",
     show_default=True,
     help="Live numbers in the status.",
 )

@@ -5,7 +5,7 @@ import datetime
 from collections.abc import Callable
 from typing import Any
 
-from tradingbot_operator.kube.errors import Conflict, KubeError
+from tradingbot_operator.kube.errors import Conflict, KubeError, NotFound
 from tradingbot_operator.kube.gateway import Gateway, Object
 from tradingbot_operator.kube.kinds import LEASE
 
@@ -47,6 +47,7 @@ class Leadership:
         self._monotonic_s, self._now = monotonic_s, now
         self._renewed_s: float | None = None
         self._seen: tuple[str, float] | None = None
+        self._mine: Object | None = None
         self.holder = ""
         """Who holds it, as last seen; "" while nobody does."""
         self.terms = 0
@@ -64,20 +65,37 @@ class Leadership:
     async def step(self) -> None:
         """Take, renew or watch the Lease; raise KubeError if the API server does not let us."""
         asked_s = self._monotonic_s()
+        if self.leads and self._mine is not None and await self._renewed(self._mine):
+            self._begin(asked_s)
+            return
+        self._mine = None
         found = await self._gateway.get(LEASE, self._namespace, NAME)
         try:
             if found is None:
-                await self._gateway.create(self._record(None))
+                mine = await self._gateway.create(self._record(None))
             elif self._may_take(found):
-                await self._gateway.replace(self._record(found))
+                mine = await self._gateway.replace(self._record(found))
             else:
                 self._renewed_s = None
                 return
         except Conflict:
             return  # somebody was faster: the next look tells who
-        if not self.leads:
+        self._mine = mine
+        self._begin(asked_s)
+
+    def _begin(self, asked_s: float) -> None:
+        """Lead from the moment on at which the renewal was asked for."""
+        if not self.leads:  # for the first time, or its answer came too late
             self.terms += 1
         self.holder, self._renewed_s = self._identity, asked_s
+
+    async def _renewed(self, mine: Object) -> bool:
+        """Renew what is as we left it, by one request; return False if somebody touched it since."""
+        try:
+            self._mine = await self._gateway.replace(self._record(mine))
+        except (Conflict, NotFound):
+            return False
+        return True
 
     async def release(self) -> None:
         """Let the next operator begin at once; a failure only makes it wait."""

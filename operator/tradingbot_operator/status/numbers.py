@@ -1,4 +1,4 @@
-"""The live numbers of a bot: what its engines count, summed up; written at most once a minute."""
+"""The live numbers of a bot: what its engines count, summed up; written now and then, if they changed."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime

@@ -100,20 +100,45 @@ async def test_a_restarted_container_of_the_same_pod_has_its_lease_again_at_once
     assert again.leads
 
 
+async def test_a_lease_is_renewed_by_one_request_until_somebody_touches_it():
+    """What is as we left it need not be read first; what is not, or is gone, is read, and taken only if it may be."""
+    kube, clock = FakeKube(), HandClock()
+    one = leader(kube, clock, "one")
+    asked: list[str] = []
+    kube.fault = lambda verb, kind, name: asked.append(verb)
+    await one.step()
+    await one.step()
+    await one.step()
+    assert asked == ["get", "create", "replace", "replace"]
+    lease = kube.objects["Lease", "tradingbot-system", "tradingbot-operator"]
+    kube.put({**lease, "metadata": {**lease["metadata"], "labels": {"touched": "yes"}}})
+    asked.clear()
+    await one.step()
+    assert (asked, one.leads) == (["replace", "get", "replace"], True)
+    kube.remove("Lease", "tradingbot-system", "tradingbot-operator")
+    asked.clear()
+    await one.step()
+    assert (asked, one.leads) == (["replace", "get", "create"], True)
+    lease = kube.objects["Lease", "tradingbot-system", "tradingbot-operator"]
+    kube.put({**lease, "spec": {**lease["spec"], "holderIdentity": "other"}})
+    await one.step()
+    assert (one.leads, one.holder, one.terms) == (False, "other", 1)
+
+
 async def test_what_was_due_while_the_lease_was_renewed_too_late_is_done_after_all(monkeypatch):
     """Passes do nothing then, and nobody else does: whoever leads again looks at every bot, though it led at each look."""
     monkeypatch.setattr(app, "RENEW_S", 0.01)
     kube, clock = FakeKube(), HandClock()
     leadership = leader(kube, clock, "one")
     led: list[bool] = []
-    requests = 0
+    renewals = 0
 
     def slow(verb: str, kind: str, name: str) -> None:
         """Let the second renewal's answer take 6 s, and the third's 5 s: 11 s lie between them, and at each end it leads."""
-        nonlocal requests
-        requests += kind == "Lease" and verb == "get"
-        clock.at_s += {(2, "replace"): 6, (3, "get"): 5}.get((requests, verb), 0)
-        if (requests, verb) == (3, "get"):
+        nonlocal renewals
+        renewals += verb == "replace"
+        clock.at_s += {2: 6, 3: 5}.get(renewals, 0) if verb == "replace" else 0
+        if (renewals, verb) == (3, "replace"):
             led.append(leadership.leads)
             looked.clear()
 
