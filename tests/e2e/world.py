@@ -27,7 +27,9 @@ from tradingbot_cluster.places import places
 from tradingbot_cluster.programs import HELM
 
 ROOT = Path(__file__).parents[2]
+CHARTS = ROOT / "charts"
 SYSTEM, RELEASE, CRDS = "tradingbot-system", "tradingbot-operator", "tradingbot-crds"
+"""Where the operator runs; and the releases of both charts, named as these are."""
 WORKERS = 2
 EVIDENCE = Path(os.environ.get("E2E_EVIDENCE", ROOT / ".e2e"))
 """Where failing tests leave what is known."""
@@ -65,20 +67,20 @@ class World:
         """Run Helm and return what it printed."""
         return self.kube.tool(self.helm_program, *arguments, within_s=400)
 
-    def install(self, *options: str) -> None:
-        """Install or upgrade both charts, and wait until the operator is ready."""
-        self.helm("upgrade", "--install", CRDS, str(ROOT / "charts/tradingbot-crds"), "--wait")
-        self.helm(
-            "upgrade",
-            "--install",
-            RELEASE,
-            str(ROOT / "charts/tradingbot-operator"),
-            f"--namespace={SYSTEM}",
-            "--create-namespace",
-            "--wait",
-            "--timeout=5m",
-            *options,
-        )
+    def install(self, *options: str, charts: Path = CHARTS) -> None:
+        """
+        Install or upgrade both charts, and wait until the operator is ready.
+
+        Args:
+            options: For the operator's chart.
+            charts: The folder that both are in.
+        """
+        # Without the last option Helm takes the values of the last release where it is given none.
+        words = ("upgrade", "--install", "--reset-values")
+        patience = ("--wait", "--timeout=5m")
+        self.helm(*words, CRDS, str(charts / CRDS), *patience)
+        namespace = (f"--namespace={SYSTEM}", "--create-namespace")
+        self.helm(*words, RELEASE, str(charts / RELEASE), *namespace, *patience, *options)
 
     def workers(self) -> list[str]:
         """Return the names of the nodes that run bots."""
