@@ -11,6 +11,7 @@ of anything here.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -127,6 +128,8 @@ class Membership:
         self._sights: dict[str, _Sight] = {}
         self._mine: Member | None = None
         self._renewed_s = 0.0
+        self.looked_s = -math.inf
+        """When the records were asked for that are known now."""
         self._wants_shards = False
         self._leaving = False
         self.lost = ""
@@ -192,6 +195,7 @@ class Membership:
             takes_shards: Whether this process is ready for shards.
         """
         self._wants_shards = takes_shards and not self._leaving
+        self.looked_s = asked_s
         self._sights = {record.name: self._sight(record, asked_s, now_s) for record in records}
         self._find_ours()
         if self._mine is None:
