@@ -92,7 +92,8 @@ class Operator:
             gateway = LeaderOnly(client, leads=lambda: leadership.leads)
             store = Store()
             lookups = Lookups(gateway=gateway, clock=clock)
-            work = Work(lambda key: reconciler.run(key))
+            # A pause must reach a running engine in seconds, however many bots are being made.
+            work = Work(lambda key: reconciler.run(key), first=lambda key: engines.asks(key))
             engines = Engines(port=port, every_s=settings.engine_every_s, wake=work.wake, monotonic_s=clock.monotonic_s)
             resync = Resync(
                 gateway=client,
@@ -129,6 +130,9 @@ class Operator:
                 leads=lambda: leadership.leads,
                 failures=work.failures,
                 wake=work.wake,
+                wrote=work.wrote,
+                idle=work.idle,
+                woken_ago_s=work.woken_ago_s,
                 numbers_every_s=settings.numbers_every_s,
             )
             at_the_end.push_async_callback(leadership.release)

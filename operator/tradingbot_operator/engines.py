@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,9 @@ from tradingbot_operator.kube.store import Key
 
 PATIENCE_S = 15.0
 """An engine that did not answer for so long cannot be asked anything: its preStop hook drains it, if anything does."""
+
+
+NUMBER = re.compile(r"[-+]?\d[\d.,_:]*")
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,10 @@ class Engines:
         elif news:
             watched.hurry.set()
 
+    def asks(self, key: Key) -> bool:
+        """Return whether a bot has engines."""
+        return key in self._watched
+
     def hurry(self, key: Key) -> None:
         """Ask a bot's engines now."""
         if (watched := self._watched.get(key)) is not None:
@@ -128,8 +136,7 @@ class Engines:
 def _telling(said: Said) -> tuple[Any, ...]:
     """Return the part of an answer whose change a person should see at once; the other numbers can wait a minute."""
     status = said.status
-    reasons = status.get("reasons")
-    types = [reason.get("type") for reason in reasons if isinstance(reason, dict)] if isinstance(reasons, list) else []
+    why = [f"{reason.get('type')}: {_words(reason.get('message'))}" for reason in _maps(status.get("reasons"))]
     words = ("botId", "phase", "trading", "generation", "paused", "latched", "tier", "unresolved")
     drain = status.get("drain")
     draining = (status.get("openIntents"), status.get("inFlight"), drain.get("step")) if isinstance(drain, dict) else ()
@@ -139,11 +146,23 @@ def _telling(said: Said) -> tuple[Any, ...]:
         if isinstance(closing, dict)
         else ()
     )
+    positions = _maps(closing.get("positions")) if isinstance(closing, dict) else []
     return (
         bool(said.error),
         said.silent_s > PATIENCE_S,
         *(str(status.get(word)) for word in words),
-        *types,
+        *why,
         draining,
         selling,
+        *(_words(position.get("trouble")) for position in positions),
     )
+
+
+def _maps(data: Any) -> list[Mapping[str, Any]]:
+    """Return the maps of a list that an engine sent; it may have sent anything."""
+    return [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
+
+
+def _words(text: Any) -> str:
+    """Return a text without its numbers: they move all the time, and a change of them can wait as every other number."""
+    return NUMBER.sub("#", str(text or ""))

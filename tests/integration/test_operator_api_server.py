@@ -149,7 +149,8 @@ async def test_a_port_changed_by_hand_is_put_back(bench, running):
     """To the API server it is another port than ours, and two of one name are refused."""
     await bench.trading()
     person, here = bench.person, bench.namespace
-    before = (await person.get("Service", here, "bonk-engine"))["spec"]["ports"]
+    service = await person.get("Service", here, "bonk-engine")
+    before = service["spec"]["ports"]
     await person.edit("Service", here, "bonk-engine", {"spec": {"ports": [{**before[0], "port": 81}, *before[1:]]}})
 
     async def put_back():
@@ -158,7 +159,40 @@ async def test_a_port_changed_by_hand_is_put_back(bench, running):
 
     made = await eventually(put_back)
     await bench.condition("Degraded", "AsExpected")
-    assert (await bench.quiet())["Service", "bonk-engine"] == made["metadata"]["resourceVersion"], "made anew just once"
+    assert (await bench.quiet())["Service", "bonk-engine"] == made["metadata"]["resourceVersion"], "written just once"
+    assert made["metadata"]["uid"] == service["metadata"]["uid"], "in place: whoever reads metrics by it goes on"
+
+
+async def test_a_container_port_changed_by_hand_is_put_back_in_one_roll_out(bench, running):
+    """In place and in one write, the strategy with it; what somebody added beside it stays and is told."""
+    await bench.trading()
+    person, here = bench.person, bench.namespace
+    before = await person.get("Deployment", here, "bonk-engine")
+    assert before["spec"]["strategy"] == {"type": "Recreate"}
+    (admin,) = before["spec"]["template"]["spec"]["containers"][0]["ports"]
+    for changed in ({**admin, "containerPort": 8081}, {**admin, "protocol": "UDP"}):
+        mesh = {"name": "mesh", "containerPort": 9999, "protocol": "TCP"}
+        found = await person.get("Deployment", here, "bonk-engine")
+        containers = found["spec"]["template"]["spec"]["containers"]
+        containers[0]["ports"] = [changed, mesh]
+        spec = {"strategy": {"type": "RollingUpdate"}, "template": {"spec": {"containers": containers}}}
+        by_hand = await person.edit("Deployment", here, "bonk-engine", {"spec": spec})
+
+        async def put_back(mesh=mesh):
+            found = await person.get("Deployment", here, "bonk-engine")
+            ports = found["spec"]["template"]["spec"]["containers"][0]["ports"]
+            return found if ports == [admin, mesh] and found["spec"]["strategy"] == {"type": "Recreate"} else {}
+
+        made = await eventually(put_back, why="ours and theirs")
+        assert made["metadata"]["generation"] == by_hand["metadata"]["generation"] + 1, "one roll-out"
+        assert made["metadata"]["uid"] == before["metadata"]["uid"]
+        drifted = await bench.condition("Drifted", "ForeignFields")
+        assert "9999" in drifted["message"]
+        await bench.quiet()
+        after = await person.get("Deployment", here, "bonk-engine")
+        assert after["metadata"]["generation"] == made["metadata"]["generation"], "no write without end"
+        await bench.rolled_out()
+        await bench.condition("Degraded", "AsExpected")
 
 
 async def test_what_somebody_added_is_left_alone_and_listed(bench, running):

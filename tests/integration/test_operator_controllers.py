@@ -43,6 +43,40 @@ async def test_the_deployments_own_pod_is_seen_through_its_states(bench, running
     await bench.condition("Ready", "AllReady")
 
 
+async def test_a_container_port_changed_by_hand_never_starts_a_second_engine(bench, running):
+    """Two engines on one SQLite ledger is what Recreate prevents, also while a hand and the operator change the template in turn."""
+    await running.ready()
+    await bench.apply()
+    await eventually(lambda: pods(bench))
+    person, here = bench.person, bench.namespace
+    listed = await person.ask("GET", f"/api/v1/namespaces/{here}/pods")
+    there = {pod["metadata"]["name"] for pod in listed["items"]}
+    before = await person.get("Deployment", here, "bonk-engine")
+    admin = before["spec"]["template"]["spec"]["containers"][0]["ports"]
+    containers = [{"name": "engine", "ports": [{"$patch": "replace"}, {"name": "admin", "containerPort": 8081}]}]
+    await person.strategic(
+        "Deployment", here, "bonk-engine", {"spec": {"template": {"spec": {"containers": containers}}}}
+    )
+
+    async def put_back():
+        found = await person.get("Deployment", here, "bonk-engine")
+        ports = found["spec"]["template"]["spec"]["containers"][0]["ports"]
+        current = (found.get("status") or {}).get("observedGeneration") == found["metadata"]["generation"]
+        return found if ports == admin and current else {}
+
+    found = await eventually(put_back, why="our port")
+    assert found["spec"]["strategy"]["type"] == "Recreate"
+    await bench.condition("Degraded", "AsExpected")
+    await bench.quiet()
+    assert len(await pods(bench)) == 1
+    most = len(there)
+    for change in await bench.person.changes("Pod", here, since=listed["metadata"]["resourceVersion"]):
+        name = change["object"]["metadata"]["name"]
+        (there.discard if change["type"] == "DELETED" else there.add)(name)
+        most = max(most, len(there))
+    assert most == 1
+
+
 async def test_a_bot_whose_image_was_never_pulled_can_be_deleted(bench, running):
     """Nothing ever ran, so nothing is open: no Job, and nobody has to force anything."""
     await bench.apply()

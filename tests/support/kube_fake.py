@@ -83,6 +83,24 @@ class FakeKube:
         after = {**before, "metadata": {**before["metadata"], "finalizers": [*finalizers]}}
         return copy.deepcopy(self._store(place, after))
 
+    async def set_fields(self, kind: Kind, current: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+        meta = current["metadata"]
+        self._write("patch", {**current, "kind": kind.name})
+        place = (kind.name, meta["namespace"], meta["name"])
+        before = self.objects.get(place)
+        if before is None:
+            raise NotFound(f"{meta['name']} not found")
+        if before["metadata"]["resourceVersion"] != meta["resourceVersion"]:
+            raise Conflict("the server rejected our request due to an error in our request")
+        after = copy.deepcopy(before)
+        for pointer, value in fields.items():
+            *way, last = pointer.removeprefix("/").split("/")
+            at: Any = after
+            for step in way:
+                at = at[int(step)] if isinstance(at, list) else at[step]
+            at[int(last) if isinstance(at, list) else last] = copy.deepcopy(value)
+        return copy.deepcopy(self._store(place, after))
+
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, orphan: bool = False) -> None:
         self._write("delete", {"kind": kind.name, "metadata": {"name": name}})
         place = (kind.name, namespace, name)

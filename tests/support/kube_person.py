@@ -85,6 +85,12 @@ class Person:
         """Return the object, {} if there is none."""
         return await self.ask("GET", BY_NAME[kind].path(namespace, name))
 
+    async def changes(self, kind: str, namespace: str, *, since: str) -> list[dict[str, Any]]:
+        """Return what became of the objects of a kind after a version, in order: type and object of each change."""
+        query = {"watch": "1", "resourceVersion": since, "timeoutSeconds": "1"}
+        async with self._session.get(BY_NAME[kind].path(namespace), params=query, read_bufsize=2**20) as answer:
+            return [orjson.loads(line) async for line in answer.content]
+
     async def list(self, kind: str, namespace: str) -> list[dict[str, Any]]:
         found = await self.ask("GET", BY_NAME[kind].path(namespace))
         items: list[dict[str, Any]] = found["items"]

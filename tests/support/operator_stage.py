@@ -135,6 +135,9 @@ class Stage:
             leads=lambda: self.leads,
             failures=lambda key: self.failures,
             wake=self.woken.append,
+            wrote=lambda key, cause: None,
+            idle=lambda key: None,
+            woken_ago_s=lambda key: 0.0,
             numbers_every_s=60.0,
         )
 

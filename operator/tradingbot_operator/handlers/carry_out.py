@@ -1,7 +1,7 @@
 """Carry a plan out; what fails is told as trouble with a reason, and holds up only what must come after it."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from tradingbot_operator.drift import mark
@@ -16,8 +16,9 @@ from tradingbot_operator.kube.errors import (
     Refused,
 )
 from tradingbot_operator.kube.gateway import Gateway, Object
-from tradingbot_operator.kube.kinds import SERVICE, TRADING_BOT
+from tradingbot_operator.kube.kinds import TRADING_BOT
 from tradingbot_operator.observed import FINALIZER, Observed
+from tradingbot_operator.ports import put_right
 from tradingbot_operator.rollout import Trouble
 from tradingbot_operator.steps import Apply, CloseOut, Drain, Hold, Make, Prune, PutLive, Release, Reopen, Step, id_of
 
@@ -35,6 +36,7 @@ class Outcome:
         again: Why the same will be tried again at once: an object was another one than we thought.
         passing: What did not succeed and passes by itself; trouble only if it lasts.
         namespace_ends: Whether the namespace turned out to be going.
+        made: Secrets that were made, with what stands in them.
         written: Objects as the API server holds them now.
         marks: `drift.mark` of each applied object, by kind and name.
         released: Whether the bot was let go.
@@ -44,6 +46,7 @@ class Outcome:
     again: list[str] = field(default_factory=list)
     passing: list[str] = field(default_factory=list)
     namespace_ends: bool = False
+    made: list[Object] = field(default_factory=list)
     written: list[Object] = field(default_factory=list)
     marks: dict[tuple[str, str], tuple[str, str] | None] = field(default_factory=dict)
     released: bool = False
@@ -54,13 +57,20 @@ class Outcome:
 
 
 async def carry_out(
-    steps: Sequence[Step], observed: Observed, *, gateway: Gateway, port: EnginePort, token: str
+    steps: Sequence[Step],
+    observed: Observed,
+    *,
+    gateway: Gateway,
+    port: EnginePort,
+    token: str,
+    idle: Callable[[], None],
 ) -> Outcome:
     """
     Take every step.
 
     Engines are told first and beside everything else: a pause must not wait for objects. Objects go at once but the last
-    (the Deployment), which needs all others; the finalizer comes before all of them and goes after all of them.
+    (the Deployment), which needs all others; the finalizer comes before all of them and goes after all of them. `idle` is
+    called when nothing but engines is waited for.
     """
     work = _Work(observed, gateway, port, token)
     telling = asyncio.gather(*(work.tell(step) for step in steps if isinstance(step, ToEngine)))
@@ -71,6 +81,8 @@ async def carry_out(
             if isinstance(step, Apply) and step.last and work.outcome.clean:
                 await work.apply(step)
         await asyncio.gather(*(work.prune(step) for step in steps if isinstance(step, Prune)))
+    if not telling.done():
+        idle()
     await telling
     for step in steps:
         if isinstance(step, Release) and work.outcome.clean:
@@ -97,9 +109,9 @@ class _Work:
     async def make(self, step: Make) -> None:
         async def create() -> None:
             try:
-                await self._gateway.create(step.body())
+                self.outcome.made.append(await self._gateway.create(step.body()))
             except AlreadyExists:
-                return
+                return  # the next pass reads it
 
         await self._try(create())
 
@@ -107,27 +119,23 @@ class _Work:
         async def apply() -> None:
             try:
                 applied = await self._gateway.apply(step.body)
-            except Refused as error:
-                await self._make_way(step.body, error)
-                raise
+            except Refused:
+                if not await self._make_way(step.body):
+                    raise
+                applied = await self._gateway.apply(step.body)
             self.outcome.written.append(applied)
             self.outcome.marks[id_of(step.body)] = mark(step.body, applied)
 
         await self._try(apply())
 
-    async def _make_way(self, body: Object, error: Refused) -> None:
-        """
-        Delete a Service that cannot be put right, and raise Conflict: it is made anew.
-
-        Its ports are told apart by their number. One that was changed by hand is another port than ours, beside which ours
-        is added, and two of one name are refused.
-        """
-        child = self._observed.children.get(id_of(body))
-        if child is None or child.stored.kind is not SERVICE or "Duplicate value" not in error.message:
-            return
-        here = self._observed.metadata["namespace"]
-        await self._gateway.delete(SERVICE, here, child.stored.name, uid=child.stored.uid)
-        raise Conflict("its ports were changed by hand: it is made anew", what=error.what) from error
+    async def _make_way(self, body: Object) -> bool:
+        """Put right the ports of somebody else that keep ours from being applied; return whether there were any."""
+        child = self._observed.children.get(id_of(body)) or self._observed.localnet.get(id_of(body))
+        changes = put_right(body, child.body) if child is not None else {}
+        if child is None or not changes:
+            return False
+        await self._gateway.set_fields(child.stored.kind, child.body, changes)
+        return True
 
     async def prune(self, step: Prune) -> None:
         await self._try(self._gateway.delete(step.kind, self._observed.metadata["namespace"], step.name, uid=step.uid))

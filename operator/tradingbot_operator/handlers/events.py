@@ -15,6 +15,8 @@ NEWS = {
 }  # fmt: skip
 """Which conditions are told, at which statuses; the others move too often to be news."""
 QUIET = frozenset({("Trading", "Starting"), ("Ready", "NoPod"), ("Drained", "Running")})
+STARTING = frozenset({("Trading", "NoPod"), ("Ready", "PodNotReady")})
+"""News of a bot that was further before; no news of one that starts."""
 MESSAGE_CHARS = 1000
 
 
@@ -27,7 +29,8 @@ def changes(old: Mapping[str, Any], new: Iterable[Mapping[str, Any]]) -> list[Ma
         first_and_good = kind not in before and condition["reason"] in ("AsExpected", "InSync", "Running")
         if now == before.get(kind) or first_and_good or now[0] not in NEWS.get(kind, ()):
             continue
-        if (kind, condition["reason"]) not in QUIET:
+        starts = (kind, condition["reason"]) in STARTING and before.get(kind, ("", ""))[0] != "True"
+        if (kind, condition["reason"]) not in QUIET and not starts:
             out.append(condition)
     return out
 

@@ -52,6 +52,10 @@ class Lookups:
                 out.append(Missing(reference.path, reference.secret, reference.key, secret is None))
         return tuple(out)
 
+    def made(self, key: Key, body: Object) -> None:
+        """Keep what a Secret says that we have just made: its answer says all that a question would."""
+        self._keep(key, self._known.setdefault(key, _Known()), body)
+
     def token(self, key: Key) -> str:
         """Return the token of the bot's admin ports; "" while it is not known."""
         known = self._known.get(key)
@@ -70,9 +74,14 @@ class Lookups:
         if body is None or "deletionTimestamp" in body["metadata"]:
             known.secrets.pop(name, None)
             return None
+        return self._keep(key, known, body)
+
+    def _keep(self, key: Key, known: _Known, body: Object) -> _Found:
+        name = body["metadata"]["name"]
         if name == Names(key[1]).admin_token:
             known.token = _token(body)
-        found = known.secrets[name] = _Found(now_s, body["metadata"]["uid"], frozenset(body.get("data") or {}))
+        uid, keys = body["metadata"]["uid"], frozenset(body.get("data") or {})
+        found = known.secrets[name] = _Found(self._clock.monotonic_s(), uid, keys)
         return found
 
 

@@ -7,6 +7,7 @@ new to say, when the operator starts, and every now and then. It knows of no eve
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from tradingbot_operator.clock import Clock
@@ -17,13 +18,13 @@ from tradingbot_operator.handlers.carry_out import Outcome, ToEngine, carry_out
 from tradingbot_operator.handlers.events import Events, changes
 from tradingbot_operator.handlers.lookups import Lookups
 from tradingbot_operator.handlers.wanted import Sound, Wants, localnet_in, shape_of
-from tradingbot_operator.handlers.work import Again
+from tradingbot_operator.handlers.work import Again, Cause
 from tradingbot_operator.kube.errors import Conflict, KubeError, NotFound
 from tradingbot_operator.kube.gateway import Gateway, Object
 from tradingbot_operator.kube.kinds import CLAIM, TRADING_BOT
 from tradingbot_operator.kube.store import Key, Store
 from tradingbot_operator.metrics import Metrics
-from tradingbot_operator.observed import Observed, children_of, pods_of
+from tradingbot_operator.observed import FINALIZER, Observed, Pod, children_of, pods_of
 from tradingbot_operator.plan import plan
 from tradingbot_operator.rollout import Trouble
 from tradingbot_operator.status.numbers import LIVE, numbers
@@ -69,11 +70,15 @@ class Reconciler:
         leads: Callable[[], bool],
         failures: Callable[[Key], int],
         wake: Callable[[Key], None],
+        wrote: Callable[[Key, Cause], None],
+        idle: Callable[[Key], None],
+        woken_ago_s: Callable[[Key], float],
         numbers_every_s: float,
     ) -> None:
         self._gateway, self._store, self._wants, self._lookups = gateway, store, wants, lookups
         self._engines, self._port, self._events, self._metrics = engines, port, events, metrics
         self._clock, self._leads, self._failures, self._wake = clock, leads, failures, wake
+        self._wrote, self._idle, self._woken_ago_s = wrote, idle, woken_ago_s
         self._numbers_every_s = numbers_every_s
         self._memory: dict[Key, _Memory] = {}
         self._shapes: dict[Key, object] = {}
@@ -109,16 +114,22 @@ class Reconciler:
         except KubeError as error:
             return await self._unobserved(key, stored.body, error)
         if memory.seen_generation != observed.generation:
-            memory.seen_generation, memory.seen_at_s = observed.generation, self._clock.monotonic_s()
+            memory.seen_generation = observed.generation
+            memory.seen_at_s = self._clock.monotonic_s() - self._woken_ago_s(key)
         serving = {pod.uid: pod.address for pod in observed.pods if pod.serves and pod.address}
         self._engines.watch(key, serving, self._lookups.token(key))
         if any(pod.ready and observed.said[pod.uid].error for pod in observed.pods if pod.uid in observed.said):
             self._engines.hurry(key)  # it became ready since it was asked
         steps = plan(observed, wanted)
         outcome = await carry_out(
-            steps, observed, gateway=self._gateway, port=self._port, token=self._lookups.token(key)
+            steps,
+            observed,
+            gateway=self._gateway,
+            port=self._port,
+            token=self._lookups.token(key),
+            idle=partial(self._idle, key),
         )
-        self._remember(key, memory, steps, outcome)
+        self._remember(key, memory, steps, outcome, observed.pods)
         if outcome.released:
             return None
         await self._report(key, memory, observed, wanted, steps, self._failed(key, outcome))
@@ -150,6 +161,8 @@ class Reconciler:
         names += [Names(key[1]).settle] if deleting else []
         localnet = verdict.localnet if isinstance(verdict, Sound) else None
         stored = self._store.children(key)
+        if not (stored or deleting or FINALIZER in (bot["metadata"].get("finalizers") or ())):
+            names = []  # a new bot has none; and one of an earlier bot of its name is found when it is to be made
         return (
             Observed(
                 now=self._clock.now(),
@@ -204,11 +217,15 @@ class Reconciler:
         raise Again(str(error))
 
     # --- after the steps
-    def _remember(self, key: Key, memory: _Memory, steps: Sequence[Step], outcome: Outcome) -> None:
+    def _remember(
+        self, key: Key, memory: _Memory, steps: Sequence[Step], outcome: Outcome, pods: Sequence[Pod]
+    ) -> None:
         for step in steps:
             self._metrics.steps.labels(type(step).__name__).inc()
         for body in outcome.written:
-            self._store.put(body)
+            self._keep(key, body)
+        for body in outcome.made:
+            self._lookups.made(key, body)
         for child, mark in outcome.marks.items():
             memory.marks.pop(child, None)
             if mark is not None:
@@ -216,8 +233,14 @@ class Reconciler:
         memory.namespace_ends |= outcome.namespace_ends
         if any(isinstance(step, ToEngine) for step in steps):
             self._engines.hurry(key)
-        if any(isinstance(step, Make) for step in steps):
-            self._wake(key)  # the token is known only now
+        makes = sum(isinstance(step, Make) for step in steps)
+        if len(outcome.made) < makes or (makes and pods):
+            self._wake(key)  # to read what was there already; to ask engines, whose token is known only now
+
+    def _keep(self, key: Key, body: Object) -> None:
+        """Keep an answer to a write of ours; the watch tells of it, too, and that is no reason for another pass."""
+        self._store.put(body)
+        self._wrote(key, (body["metadata"]["uid"], body["metadata"]["resourceVersion"]))
 
     def _failed(self, key: Key, outcome: Outcome) -> list[Trouble]:
         lasting = outcome.passing if self._failures(key) + 1 >= LASTING else []
@@ -260,11 +283,11 @@ class Reconciler:
             return
         if any(status.get(name) != observed.status.get(name) for name in LIVE):
             memory.numbers_at_s = now_s
-        for condition in changes(observed.status, status["conditions"]):
-            await self._events.post(observed.bot, condition)
         await self._write(key, observed.bot, status)
         if observed.status.get("observedGeneration") != observed.generation:
-            self._metrics.observed.observe(now_s - memory.seen_at_s)
+            self._metrics.observed.observe(self._clock.monotonic_s() - memory.seen_at_s)
+        for condition in changes(observed.status, status["conditions"]):
+            await self._events.post(observed.bot, condition)
 
     async def _write(self, key: Key, bot: Object, status: Mapping[str, Any]) -> None:
         meta = bot["metadata"]
@@ -275,7 +298,7 @@ class Reconciler:
             "status": status,
         }
         try:
-            self._store.put(await self._gateway.apply_status(body))
+            self._keep(key, await self._gateway.apply_status(body))
         except (NotFound, Conflict):
             return  # it is gone, or another one has taken its name: the watch tells
         except KubeError as error:

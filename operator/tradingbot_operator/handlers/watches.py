@@ -11,6 +11,7 @@ from typing import Any
 
 import kopf
 
+from tradingbot_operator.handlers.work import Cause
 from tradingbot_operator.kube.kinds import TRADING_BOT, WATCHED, Kind
 from tradingbot_operator.kube.store import BOT_LABEL, LOCALNET_LABEL, Key, Store
 
@@ -60,11 +61,11 @@ class Watches:
 
     Args:
         store: Filled with what the watches tell.
-        wake: Called with the key of a bot when something of it changed.
+        wake: Called with the key of a bot when something of it changed, and with what that was.
         relisted: Called with a kind when its watch began anew: what vanished in between is not told by it.
     """
 
-    def __init__(self, *, store: Store, wake: Callable[[Key], None], relisted: Callable[[Kind], None]) -> None:
+    def __init__(self, *, store: Store, wake: Callable[[Key, Cause], None], relisted: Callable[[Kind], None]) -> None:
         self._store, self._wake, self._relisted = store, wake, relisted
         self.complete = False
         """Whether everything was listed once."""
@@ -109,7 +110,7 @@ class Watches:
             return
         if LOCALNET_LABEL in labels:
             return  # its bots learn of it by the engines, and put it right at their next pass
-        self._wake(key)
+        self._wake(key, (body["metadata"]["uid"], body["metadata"]["resourceVersion"]))
 
 
 def _key(body: dict[str, Any]) -> Key | None:

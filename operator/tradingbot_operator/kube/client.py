@@ -14,11 +14,14 @@ from tradingbot_operator import __version__
 from tradingbot_operator.kube.errors import KubeError, NotFound, Unavailable, error_of
 from tradingbot_operator.kube.gateway import FIELD_MANAGER, Object
 from tradingbot_operator.kube.kinds import BY_NAME, Kind
+from tradingbot_operator.turnstile import Turnstile
 
 REQUEST_S = 10.0
-"""A request that takes longer has failed: the level-triggered pass asks again."""
-CONNECTIONS = 32
+"""A request that takes longer has failed: the level-triggered pass asks again. The wait for a place is no part of it."""
+AT_ONCE = 32
 """Requests under way at once; the API server's own fairness queues what is more."""
+SLOW_S = 2.0
+"""A request that takes longer is not counted among these: an admission webhook of one namespace that hangs keeps no other bot waiting."""
 PAGE = 500
 """Objects per answer of a list."""
 JSON = "application/json"
@@ -34,11 +37,14 @@ class KubeClient:
     """Satisfies `Gateway`; `close` it."""
 
     def __init__(self, configuration: Configuration, *, observe: Observer | None = None) -> None:
-        configuration.connection_pool_maxsize = CONNECTIONS
+        configuration.connection_pool_maxsize = (
+            0  # `AT_ONCE` limits them: time in the pool's queue would count as the request's
+        )
         configuration.retries = 0  # a pass that fails is repeated as a whole, with its own back-off
         self._api = ApiClient(configuration)
         self._agent = f"tradingbot-operator/{__version__}"
         self._observe = observe
+        self._turnstile = Turnstile(AT_ONCE, patience_s=SLOW_S)
 
     async def close(self) -> None:
         await self._api.close()
@@ -77,16 +83,22 @@ class KubeClient:
         return await self._ask("apply status", kind, "PATCH", path, body=body, query=query, content=APPLY)
 
     async def set_finalizers(self, kind: Kind, current: Object, finalizers: Sequence[str]) -> Object:
+        return await self._patch("finalize", kind, current, {"/metadata/finalizers": [*finalizers]})
+
+    async def set_fields(self, kind: Kind, current: Object, fields: Mapping[str, Any]) -> Object:
+        return await self._patch("patch", kind, current, fields)
+
+    async def _patch(self, verb: str, kind: Kind, current: Object, fields: Mapping[str, Any]) -> dict[str, Any]:
         metadata = current["metadata"]
         patch = [
             {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
             {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
-            {"op": "add", "path": "/metadata/finalizers", "value": [*finalizers]},
+            *({"op": "add", "path": path, "value": value} for path, value in fields.items()),
         ]
         path = kind.path(metadata["namespace"], metadata["name"])
         query = {"fieldManager": FIELD_MANAGER}
         try:
-            return await self._ask("finalize", kind, "PATCH", path, body=patch, query=query, content=JSON_PATCH)
+            return await self._ask(verb, kind, "PATCH", path, body=patch, query=query, content=JSON_PATCH)
         except KubeError as error:
             if "the server rejected our request" in error.message or "testing path" in error.message:
                 raise error_of(409, {"message": error.message}, what=error.what) from None  # a failed test is a 422
@@ -140,19 +152,20 @@ class KubeClient:
         await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
         text = urlencode({key: value for key, value in (query or {}).items() if value})
         url = f"{self._api.configuration.host}{path}{'?' + text if text else ''}"
-        began, code = time.monotonic(), "error"
-        try:
-            answer = await self._api.rest_client.request(
-                method, url, headers=headers, body=body, _request_timeout=aiohttp.ClientTimeout(total=REQUEST_S)
-            )
-            data = await answer.read()
-            code = str(answer.status)
-        except (TimeoutError, OSError, aiohttp.ClientError) as error:
-            text = str(error) or type(error).__name__
-            raise Unavailable(text, what=what) from None
-        finally:
-            if self._observe is not None:
-                self._observe(verb, kind.name, code, time.monotonic() - began)
+        async with self._turnstile.enter():
+            began, code = time.monotonic(), "error"
+            try:
+                answer = await self._api.rest_client.request(
+                    method, url, headers=headers, body=body, _request_timeout=aiohttp.ClientTimeout(total=REQUEST_S)
+                )
+                data = await answer.read()
+                code = str(answer.status)
+            except (TimeoutError, OSError, aiohttp.ClientError) as error:
+                text = str(error) or type(error).__name__
+                raise Unavailable(text, what=what) from None
+            finally:
+                if self._observe is not None:
+                    self._observe(verb, kind.name, code, time.monotonic() - began)
         found = _decoded(data)
         if answer.status >= 400:
             raise error_of(answer.status, found, what=what, retry_after=answer.headers.get("Retry-After"))

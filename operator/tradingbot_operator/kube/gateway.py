@@ -34,6 +34,9 @@ class Gateway(Protocol):
     async def set_finalizers(self, kind: Kind, current: Object, finalizers: Sequence[str]) -> Object:
         """Replace the finalizers of `current`; Conflict if it is not the version on the server any more."""
 
+    async def set_fields(self, kind: Kind, current: Object, fields: Mapping[str, Any]) -> Object:
+        """Put values at places (JSON pointers) of `current`; Conflict if it is not the version on the server any more."""
+
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, orphan: bool = False) -> None:
         """Delete that very object in the background (`orphan`: and leave what it owns); gone already is fine, another uid is Conflict."""
 

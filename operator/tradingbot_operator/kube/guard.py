@@ -1,6 +1,7 @@
 """A gateway that writes only while this operator leads."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from tradingbot_operator.kube.errors import KubeError
 from tradingbot_operator.kube.gateway import Gateway, Object
@@ -38,6 +39,10 @@ class LeaderOnly:
     async def set_finalizers(self, kind: Kind, current: Object, finalizers: Sequence[str]) -> Object:
         self._check()
         return await self._gateway.set_finalizers(kind, current, finalizers)
+
+    async def set_fields(self, kind: Kind, current: Object, fields: Mapping[str, Any]) -> Object:
+        self._check()
+        return await self._gateway.set_fields(kind, current, fields)
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, orphan: bool = False) -> None:
         self._check()
