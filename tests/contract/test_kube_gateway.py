@@ -128,3 +128,15 @@ async def test_replace_of_what_is_gone_is_told(place):
     gateway, here = place
     with pytest.raises(NotFound):
         await gateway.replace({**settings(here, a="1"), "metadata": {"name": "x", "namespace": here}})
+
+
+async def test_fields_are_put_in_place_and_only_into_the_version_that_was_seen(place):
+    """One write for several places; what somebody wrote since is looked at first."""
+    gateway, here = place
+    seen = await gateway.apply(settings(here, a="1", b="2"))
+    put = await gateway.set_fields(CONFIG_MAP, seen, {"/data": {"a": "3"}, "/metadata/labels/app": "other"})
+    assert (put["data"], put["metadata"]["labels"]) == ({"a": "3"}, {"app": "other"})
+    assert put["metadata"]["uid"] == seen["metadata"]["uid"]
+    with pytest.raises(Conflict):
+        await gateway.set_fields(CONFIG_MAP, seen, {"/data": {}})
+    assert (await gateway.get(CONFIG_MAP, here, "x"))["data"] == {"a": "3"}

@@ -2,6 +2,8 @@
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import kopf
 from kubernetes.aio.client.configuration import Configuration
@@ -17,6 +19,21 @@ async def configuration(*, kubeconfig: str | None = None, context: str | None = 
     Raises:
         BadInput: There is none, or it is wrong.
     """
+    found = await _configuration(kubeconfig, context)
+    # Left to itself the client reads ~/.netrc and the environment's proxies for every single request, in a thread; and what a
+    # netrc says of the host is an error beside the token.
+    found.client_session_kwargs = {"trust_env": False}
+    found.proxy = found.proxy or _proxy(found.host)
+    return found
+
+
+def _proxy(url: str) -> str | None:
+    """Return the environment's proxy for a URL."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+
+
+async def _configuration(kubeconfig: str | None, context: str | None) -> Configuration:
     found = Configuration()
     if kubeconfig is None and context is None and os.environ.get("KUBERNETES_SERVICE_HOST"):
         try:
@@ -46,4 +63,5 @@ async def kopf_login(found: Configuration) -> kopf.ConnectionInfo:
         private_key_path=found.key_file,
         scheme=(scheme or "Bearer").capitalize() if token else None,
         token=token or None,
+        proxy_url=found.proxy,
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from aiohttp import web
 from kubernetes.aio.client.configuration import Configuration
 from support.operator_stage import KEY, Stage
@@ -12,6 +13,7 @@ from tradingbot_operator.handlers import work as work_module
 from tradingbot_operator.handlers.events import changes
 from tradingbot_operator.handlers.work import AT_ONCE, Work
 from tradingbot_operator.kube import client as client_module
+from tradingbot_operator.kube.access import configuration, kopf_login
 from tradingbot_operator.kube.client import KubeClient
 from tradingbot_operator.kube.kinds import CONFIG_MAP
 from tradingbot_operator.ports import put_right
@@ -316,3 +318,44 @@ def test_a_port_that_bears_our_name_is_replaced_in_place_and_others_stay():
     moved = {"kind": "Service", "spec": {"ports": [{"name": "admin", "port": 81}]}}
     assert put_right(service, moved) == {"/spec/ports": service["spec"]["ports"]}
     assert put_right({"kind": "ConfigMap"}, {"kind": "ConfigMap"}) == {}
+
+
+# --- how the API server is reached
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+current-context: x
+contexts: [{name: x, context: {cluster: x, user: x}}]
+clusters: [{name: x, cluster: {server: "http://api.test:8001"}}]
+users: [{name: x, user: {token: secret-token}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("environment", "proxy"),
+    [
+        ({}, None),
+        ({"http_proxy": "http://127.0.0.1:3128"}, "http://127.0.0.1:3128"),
+        ({"http_proxy": "http://127.0.0.1:3128", "no_proxy": "api.test"}, None),
+    ],
+)
+async def test_the_environments_proxy_is_looked_up_once_and_no_netrc(tmp_path, monkeypatch, environment, proxy):
+    """A password for the host in ~/.netrc must not stand in the token's way, and no request costs two threads."""
+    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "netrc").write_text("machine api.test login a password b")
+    (tmp_path / "config").write_text(KUBECONFIG)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    access = await configuration(kubeconfig=str(tmp_path / "config"))
+    assert access.proxy == proxy
+    assert (await kopf_login(access)).proxy_url == proxy
+    client = KubeClient(access)
+    try:
+        session = client._api.rest_client._create_pool_manager()
+        assert not session.trust_env
+        await session.close()
+    finally:
+        await client.close()
