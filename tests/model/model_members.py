@@ -112,6 +112,7 @@ class MembersWorld:
     limits_of_the_bot: bool = True
     restart_takes_anew: bool = True
     dead_holders_are_followed: bool = True
+    stray_rows_are_freed: bool = True
 
     def born(self) -> World:
         """Return the first world: nobody is a member, all shards are free, no signal was seen."""
@@ -227,6 +228,9 @@ class MembersWorld:
         if not self.restart_takes_anew and holder >= 0 and not hold:
             adopted = _hold(_aged(world, shard, ALIKE), pod, shard, Hold(CURRENT, TAKEN))
             out.append(_step(f"pod {pod}, by the same name, goes on with shard {shard}", adopted))
+        if holder == pod and not hold and self.stray_rows_are_freed:
+            free = world._replace(holders=_with(world.holders, shard, FREE))
+            out.append(_step(f"pod {pod} frees shard {shard}, which it does not know to be its own", free))
         if hold and (hold.epoch != CURRENT or holder != pod) and self.restart_takes_anew:
             ended = _end_tasks(_hold(world, pod, shard, ()), pod, shard)
             out.append(_step(f"pod {pod} sees that shard {shard} is another's", ended))

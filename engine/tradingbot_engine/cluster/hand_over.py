@@ -88,6 +88,9 @@ class HandOver:
                 out += _of_ours(mine, row, wanted=wanted)
             elif wanted and self._membership.may(Deed.TAKE, now_s) and self._may_be_taken(row):
                 out.append(Take(row))
+            elif not wanted and row.holder == self._membership.incarnation:
+                # A take whose answer was lost, and by now it is another's turn: as long as we live, nobody else would touch it.
+                out.append(LetGo(Ownership(row.shard, row.holder, row.epoch)))
         return out
 
     def _may_be_taken(self, row: ShardRow) -> bool:

@@ -94,7 +94,7 @@ class Process:
                     row = bot.rows[ownership.shard]
                     assert (row.holder, row.epoch) == (ownership.holder, ownership.epoch)
                     bot.rows[ownership.shard] = replace(row, holder="")
-                    del self.held[ownership.shard]
+                    self.held.pop(ownership.shard, None)
                 case Forget(ownership):
                     del self.held[ownership.shard]
 
@@ -189,6 +189,18 @@ def test_what_the_ledger_shows_as_anothers_is_forgotten_and_a_lost_take_is_made_
     assert one.steps() == [Take(bot.rows[3])]
 
 
+def test_a_lost_take_of_a_shard_that_is_anothers_by_now_is_let_go() -> None:
+    """Its holder lives, so nobody else would ever take it."""
+    bot = a_bot_of(2)
+    one, two = bot.processes
+    shard = next(iter(two.held))
+    del two.held[shard]
+    bot.rows[shard] = ShardRow(shard, one.part.incarnation, 9, 0)
+    bot.rounds(3)
+    assert bot.owned() == bot.choice()
+    assert shard in two.held
+
+
 def test_who_gave_up_or_is_no_member_takes_nothing_and_keeps_what_it_has() -> None:
     """The store of members may be away for everybody; what it holds it holds by the ledger."""
     bot = a_bot_of(1)
@@ -223,6 +235,7 @@ def test_shards_without_tokens_are_nobodys() -> None:
         (HandOver, "_may_be_taken", "return before and", "return", test_one_that_became_a_member_since_the_last_look_is_not_taken_for_gone),
         (HandOver, "_may_be_taken", "row.holder not in self._membership.incarnations()", "True", test_a_shard_is_let_go_only_when_nothing_of_it_is_under_way),
         (HandOver, "steps", " and self._membership.may(Deed.TAKE, now_s)", "", test_who_gave_up_or_is_no_member_takes_nothing_and_keeps_what_it_has),
+        (HandOver, "steps", "not wanted and row.holder ==", "False and row.holder ==", test_a_lost_take_of_a_shard_that_is_anothers_by_now_is_let_go),
         (HandOver, "steps", "known.get(key, now_s)", "now_s", test_shards_of_one_that_left_are_taken_at_once_and_of_one_that_died_after_its_lease),
     ],
 )  # fmt: skip
