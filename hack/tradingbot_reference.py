@@ -61,6 +61,10 @@ plays as its oldest bot says and has the tokens of all of them; a bot that bring
 
 A bot on SQLite is one pod, replaced by `Recreate`; one on PostgreSQL rolls with a surge. `paused` and the numbers under `risk` reach
 running pods without a restart; `risk.capital`, and a slippage that changes with the profile, need one.
+
+`kubectl drain` of its node lets an engine follow what is in flight to its end first; its PodDisruptionBudget never holds a drain up. A
+bot on PostgreSQL then trades on another node. One on SQLite follows its volume: a network disk is attached elsewhere, a disk of that
+node alone keeps the bot waiting (Degraded, `Unschedulable`) until the node is back, where it goes on with the same ledger.
 """
 
 

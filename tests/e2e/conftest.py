@@ -32,6 +32,7 @@ ORDER = (
     "test_network_policy.py",
     "test_operator.py",
     "test_helm.py",
+    "test_nodes.py",
     "test_control_plane.py",
 )
 """What takes the operator or the control plane away comes last."""
