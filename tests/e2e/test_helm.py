@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from e2e.bot import Bot, restarts
+from e2e.bot import Bot, manifest, restarts
 from e2e.kube import Json, Kube, wait_for
+from e2e.nursery import end
+from e2e.rollout import rolled
 from e2e.story import Story
 from e2e.world import CHARTS, CRDS, RELEASE, SYSTEM, World
-from images.build import version
+from images.build import name_of, version
 
 OTHER = "0.0.9"
-"""The version that charts are stamped with that differ from this tree's in nothing else."""
+"""The version that charts and images are stamped with that differ from this tree's in nothing else."""
 OURS = "deployments,services,configmaps,networkpolicies,poddisruptionbudgets,serviceaccounts,roles,rolebindings,persistentvolumeclaims,secrets,pods"
 
 
@@ -53,6 +55,34 @@ def test_helm_upgrade_and_rollback_of_the_operator_replace_no_engine(
     for what, act in acts:
         undisturbed(trading, story, world, act, what=what)
     assert chart_of(world) == f"{RELEASE}-{OTHER}", "nothing was rolled back"
+
+
+def test_helm_upgrade_that_brings_another_engine_rolls_bots_one_by_one_drained(
+    trading: Bot, story: Story, breakable: World, other_charts: Path, ours_again: None
+) -> None:
+    """Bots that name no image of their own get the chart's, and with a rollback the old one; one that names its own keeps its pod."""
+    for node in breakable.workers():
+        for target in ("engine", "operator"):
+            tag(breakable, node, name_of(target, version()), name_of(target, OTHER))
+    own = Bot(trading.kube, "own-image")
+    trading.kube.apply(manifest(own.name, engine={"image": breakable.engine_image}))
+    own.wait_trading()
+    own.wait_fills()
+    pinned = own.pod()
+
+    def upgrade() -> None:
+        breakable.install(charts=other_charts, wait=False)
+
+    seen = rolled(trading, story, upgrade, what="helm upgrade to another engine")
+    assert seen.most == 1, "two engines on one ledger"
+    assert image_of(trading.pod()) == name_of("engine", OTHER)
+    seen = rolled(trading, story, lambda: rollback(breakable, wait=False), what="helm rollback to the engine before")
+    assert seen.most == 1, "two engines on one ledger"
+    assert image_of(trading.pod()) == name_of("engine", version())
+    own.wait_trading()
+    same_pod(own.pod(), pinned)
+    own.wait_fills(own.fills())
+    end(breakable, story, own)
 
 
 def test_helm_uninstall_leaves_bots_alone_and_install_adopts_them(
@@ -100,10 +130,11 @@ def undisturbed(bot: Bot, story: Story, world: World, act: Callable[[], object],
     assert generation(bot) == rolled_out, f"{what}: the pods' template was changed"
 
 
-def rollback(world: World) -> None:
+def rollback(world: World, *, wait: bool = True) -> None:
     """Undo the last upgrade of both charts."""
-    world.helm("rollback", RELEASE, f"--namespace={SYSTEM}", "--wait", "--timeout=5m")
-    world.helm("rollback", CRDS, "--wait", "--timeout=5m")
+    patience = ["--wait", "--timeout=5m"] if wait else []
+    world.helm("rollback", RELEASE, f"--namespace={SYSTEM}", *patience)
+    world.helm("rollback", CRDS, *patience)
 
 
 def knows(bot: Bot) -> bool:
@@ -125,6 +156,10 @@ def same_pod(now: Json, before: Json) -> None:
     assert (now["metadata"]["uid"], restarts(now)) == (before["metadata"]["uid"], restarts(before))
 
 
+def image_of(pod: Json) -> str:
+    return str(pod["spec"]["containers"][0]["image"])
+
+
 def chart_of(world: World) -> str:
     return str(world.system.get("deployment", RELEASE)["metadata"]["labels"]["helm.sh/chart"])
 
@@ -141,3 +176,8 @@ def uids(kube: Kube) -> dict[tuple[str, str], str]:
     """Return the uid of everything in a namespace."""
     found = kube.items(f"tradingbots,{OURS}")
     return {(body["kind"], body["metadata"]["name"]): body["metadata"]["uid"] for body in found}
+
+
+def tag(world: World, node: str, image: str, name: str) -> None:
+    """Give an image that a node has another name."""
+    world.on_node(node, "ctr", "--namespace", "k8s.io", "images", "tag", "--force", image, name)

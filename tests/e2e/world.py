@@ -67,17 +67,18 @@ class World:
         """Run Helm and return what it printed."""
         return self.kube.tool(self.helm_program, *arguments, within_s=400)
 
-    def install(self, *options: str, charts: Path = CHARTS) -> None:
+    def install(self, *options: str, charts: Path = CHARTS, wait: bool = True) -> None:
         """
-        Install or upgrade both charts, and wait until the operator is ready.
+        Install or upgrade both charts.
 
         Args:
             options: For the operator's chart.
             charts: The folder that both are in.
+            wait: Whether to wait until the operator is ready.
         """
         # Without the last option Helm takes the values of the last release where it is given none.
         words = ("upgrade", "--install", "--reset-values")
-        patience = ("--wait", "--timeout=5m")
+        patience = ["--wait", "--timeout=5m"] if wait else []
         self.helm(*words, CRDS, str(charts / CRDS), *patience)
         namespace = (f"--namespace={SYSTEM}", "--create-namespace")
         self.helm(*words, RELEASE, str(charts / RELEASE), *namespace, *patience, *options)
