@@ -329,7 +329,7 @@ class _Talk:
 
 async def _refuse_redirect(*_: object) -> None:
     """Connect to nobody who was not configured; `ws_connect` has no switch of its own for that."""
-    raise _Broken("it redirects elsewhere")
+    raise _Broken("cannot connect (it redirects elsewhere)")
 
 
 def _name(error: object) -> str:

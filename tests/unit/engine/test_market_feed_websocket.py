@@ -183,7 +183,11 @@ async def test_nobody_is_connected_to_who_was_not_configured():
         wanted.want([SLOTS])
         async with aclosing(wanted.messages()) as messages:
             found = [await anext(messages) for _ in range(3)]
-    assert found == [Lost("node-0", "it redirects elsewhere"), Connected("node-1"), Acknowledged("slots")]
+    assert found == [
+        Lost("node-0", "cannot connect (it redirects elsewhere)"),
+        Connected("node-1"),
+        Acknowledged("slots"),
+    ]
     assert (stranger.sockets, stranger.asked) == ([], [])
 
 
