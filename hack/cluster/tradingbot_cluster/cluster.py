@@ -321,8 +321,10 @@ class Cluster:
 
     def _end_keeper(self) -> None:
         deadline = time.monotonic() + DOWN_WITHIN_S
+        keeper: Process | None = None
         with contextlib.suppress(FileNotFoundError):  # it is going already
-            Process(**json.loads((self.folder / "keeper.json").read_text())).signal(signal.SIGTERM)
+            keeper = Process(**json.loads((self.folder / "keeper.json").read_text()))
+            keeper.signal(signal.SIGTERM)
         while (lock := try_lock(self.places, self.name)) is None:
             if time.monotonic() > deadline:
                 raise Failed(
@@ -334,6 +336,9 @@ class Cluster:
                 take_away(self.places, self.name)
         finally:
             os.close(lock)
+        # It lets its lock go with its last files, a moment before it is gone.
+        if keeper is not None and not keeper.wait(max(1.0, deadline - time.monotonic())):
+            raise Failed(f"cluster {self.name}: its keeper (pid {keeper.pid}) does not end")
 
 
 def kind_program(places: Places, say: Say) -> Path:
