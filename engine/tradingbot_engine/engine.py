@@ -125,8 +125,8 @@ class Engine:
 
     async def _leave_status(self) -> None:
         """Write down the last status; an engine that was ended by a signal is gone before anybody could ask for it."""
-        if (file := self._settings.admin.last_status_file) is None:
-            return
+        if (file := self._settings.admin.last_status_file) is None or self._quit.is_set():
+            return  # told to leave at once: a ledger that hangs must not hold it up
         try:
             last = await asyncio.wait_for(self.status(), LEAVE_S)
             await asyncio.to_thread(write_private, file, orjson.dumps(last).decode())

@@ -303,6 +303,15 @@ async def test_processes_become_members_leave_and_are_missed(somewhere: Somewher
 
 
 # --- what belongs to one of them
+async def one_row(place: Place) -> tuple[ProgramLedger, LedgerMembers]:
+    """Return a ledger and its members: one record."""
+    ledger = await place.open()
+    assert isinstance(ledger, ProgramLedger)
+    store = LedgerMembers(ledger, clock=ManualClock(now_ms=NOW_MS))
+    await store.provide(1)
+    return ledger, store
+
+
 async def test_a_file_has_one_member(tmp_path: Path) -> None:
     """Two processes on one SQLite file are refused by name."""
     async with sqlite_place(tmp_path) as place:
@@ -318,10 +327,7 @@ async def test_a_file_has_one_member(tmp_path: Path) -> None:
 @pytest.mark.postgres
 async def test_more_records_are_provided_without_touching_those_in_use(pg_place: Place) -> None:
     """1 → 3 → 2 replicas; several processes may provide them at once."""
-    ledger = await pg_place.open()
-    assert isinstance(ledger, ProgramLedger)
-    store = LedgerMembers(ledger, clock=ManualClock(now_ms=NOW_MS))
-    await store.provide(1)
+    _, store = await one_row(pg_place)
     held = await claim(store, await first(store))
     await asyncio.gather(store.provide(3), store.provide(3), store.provide(2))
     assert [r.name for r in await store.members()] == ["member-0", "member-1", "member-2"]
@@ -331,10 +337,7 @@ async def test_more_records_are_provided_without_touching_those_in_use(pg_place:
 @pytest.mark.postgres
 async def test_a_row_that_was_deleted_and_made_again_is_not_the_one_that_was_seen(pg_place: Place) -> None:
     """Its versions begin anew."""
-    ledger = await pg_place.open()
-    assert isinstance(ledger, ProgramLedger)
-    store = LedgerMembers(ledger, clock=ManualClock(now_ms=NOW_MS))
-    await store.provide(1)
+    ledger, store = await one_row(pg_place)
     held = await claim(store, await first(store))
     await ledger.change(lambda: execute("DELETE FROM members"))
     await store.provide(1)
@@ -349,10 +352,7 @@ async def test_a_row_that_was_deleted_and_made_again_is_not_the_one_that_was_see
 @pytest.mark.postgres
 async def test_a_database_that_is_not_open_is_a_passing_trouble(pg_place: Place) -> None:
     """The same as for the ledger: nothing is known, so look again."""
-    ledger = await pg_place.open()
-    assert isinstance(ledger, ProgramLedger)
-    store = LedgerMembers(ledger, clock=ManualClock(now_ms=NOW_MS))
-    await store.provide(1)
+    ledger, store = await one_row(pg_place)
     await ledger.close()
     with pytest.raises(TemporaryError):
         await store.members()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from e2e import database
 from e2e.bot import Bot, manifest
 from e2e.kube import Kube, wait_for
@@ -10,12 +12,29 @@ from e2e.ways import way_in, way_out
 from e2e.world import World
 
 CONFIG = "/etc/tradingbot/engine.json"
+ENTRIES, HELD = "intents WHERE purpose = 'ENTRY'", "positions WHERE state != 'CLOSED'"
 
 
 def by_hand(bot: Bot, *command: str) -> str:
     """Run a command of the engine in its pod, as a person would."""
     inside = ("--container=engine", "--", "tradingbot-engine", *command, "--config", CONFIG)
     return bot.kube.run("exec", f"deploy/{bot.engine_name}", *inside)
+
+
+def counted(bot: Bot, rows: str) -> int:
+    """Count rows of the SQLite ledger, beside the engine that writes it."""
+    code = (
+        "import sqlite3, sys; db = sqlite3.connect('file:/var/lib/tradingbot/ledger.db?mode=ro', uri=True); "
+        "print(db.execute('SELECT count(*) FROM ' + sys.argv[1]).fetchone()[0])"
+    )
+    return int(bot.kube.python(f"deploy/{bot.engine_name}", code, rows, container="engine"))
+
+
+def nothing_bought(bot: Bot, *, for_s: float) -> None:
+    """Look for a while, in which it would buy several times, whether an entry is claimed."""
+    before = counted(bot, ENTRIES)
+    time.sleep(for_s)
+    assert counted(bot, ENTRIES) == before, "it bought"
 
 
 def test_halted_by_drawdown_until_somebody_resets_it(trading: Bot, story: Story) -> None:
@@ -38,7 +57,8 @@ def test_sold_out_by_hand_and_let_trade_again(trading: Bot, story: Story) -> Non
     story.breaks("everything sold by hand")
     by_hand(trading, "close-out")
     way_in(trading, story, "Trading", "False", "ClosingOut", says="")
-    assert not trading.engine()["positions"], "something is still held"
+    assert counted(trading, HELD) == 0, "something is still held"
+    nothing_bought(trading, for_s=20)
     by_hand(trading, "close-out", "--undo")
     way_out(trading, story, "ClosingOut")
     trading.wait_fills(trading.fills())
@@ -49,6 +69,7 @@ def test_money_that_is_kept_for_exits_is_not_spent(trading: Bot, story: Story) -
     story.breaks("a reserve beyond what the wallet holds")
     trading.patch(engine={"settings": {"risk.fee_reserve_lamports": 1_000_000_000_000}})
     way_in(trading, story, "Trading", "False", "WalletEmpty", says="fund the wallet")
+    nothing_bought(trading, for_s=20)
     trading.patch(engine=None)
     way_out(trading, story, "WalletEmpty")
 
@@ -58,9 +79,11 @@ def test_a_chain_that_stands_still(trading: Bot, story: Story) -> None:
     story.breaks("chain halted")
     trading.fault("halt")
     way_in(trading, story, "Trading", "False", "StaleMarketData", says="no token has a fresh price")
+    nothing_bought(trading, for_s=20)
+    before = trading.fills()
     trading.heal()
     way_out(trading, story, "StaleMarketData")
-    trading.wait_fills(trading.fills())
+    assert trading.wait_fills(before) > before
 
 
 def test_one_node_alone_vouches_for_the_ledger(trading: Bot, story: Story, breakable: World) -> None:
@@ -72,6 +95,7 @@ def test_one_node_alone_vouches_for_the_ledger(trading: Bot, story: Story, break
     trading.fault("down", nodes=[0, 1])
     breakable.kill(trading.pod())
     way_in(trading, story, "Trading", "False", "OneNodeOnly", says="alone vouches")
+    nothing_bought(trading, for_s=20)
     trading.heal()
     way_out(trading, story, "OneNodeOnly")
 
@@ -82,6 +106,7 @@ def test_a_database_that_answers_before_it_is_safe(on_postgres: Bot, story: Stor
     _tell_database(on_postgres.kube, "ALTER SYSTEM SET synchronous_commit = off")
     on_postgres.kube.run("delete", "pod", on_postgres.pod()["metadata"]["name"])
     way_in(on_postgres, story, "Trading", "False", "LedgerNotDurable", says="synchronous_commit")
+    assert on_postgres.engine()["phase"] == "STARTING", "it trades on a database that may forget"
     _tell_database(on_postgres.kube, "ALTER SYSTEM RESET synchronous_commit")
     on_postgres.kube.run("delete", "pod", on_postgres.pod()["metadata"]["name"])
     way_out(on_postgres, story, "LedgerNotDurable")
@@ -94,11 +119,14 @@ def test_two_bots_on_one_ledger(on_postgres: Bot, story: Story) -> None:
     second = Bot(kube, "second")
     kube.apply(manifest("second", ledger={"urlFrom": address}))
     way_in(second, story, "Trading", "False", "LedgerInUse", says=on_postgres.name)
-    on_postgres.wait_fills(on_postgres.fills())
-    on_postgres.wait_trading()
+    before = on_postgres.fills()
+    assert on_postgres.wait_fills(before) > before
+    assert second.engine()["phase"] == "STARTING"
+    assert on_postgres.condition("Trading")[0] == "True"
     kube.run("delete", "tradingbot", "second", "--wait=false")
     wait_for("the second is gone", lambda: not kube.exists("tradingbot", "second"))
-    on_postgres.wait_fills(on_postgres.fills())
+    before = on_postgres.fills()
+    assert on_postgres.wait_fills(before) > before, "the second one's end was the first one's, too"
 
 
 def test_an_old_copy_of_the_ledger_put_back(trading: Bot, story: Story, breakable: World) -> None:
@@ -106,7 +134,7 @@ def test_an_old_copy_of_the_ledger_put_back(trading: Bot, story: Story, breakabl
     pod = trading.pod()
     node, there = pod["spec"]["nodeName"], _folder(trading)
     _copy(breakable, trading, f"{there}/.", f"{there}.old")
-    trading.wait_fills(trading.fills() + 1)
+    done = trading.wait_fills(trading.fills() + 1)
     story.breaks("the ledger replaced by a copy of before the last trades, engine killed")
     breakable.pause(pod, "engine")
     for source, target in ((f"{there}/.", f"{there}.new"), (f"{there}.old/.", there)):
@@ -117,6 +145,7 @@ def test_an_old_copy_of_the_ledger_put_back(trading: Bot, story: Story, breakabl
     breakable.on_node(node, "sh", "-c", f"rm -f {there}/ledger.db*; cp -a {there}.new/. {there}")
     breakable.kill(trading.pod())
     way_out(trading, story, "LedgerBehindChain")
+    assert trading.fills() >= done, "it trades on the old copy"
     trading.wait_fills(trading.fills())
 
 

@@ -72,20 +72,14 @@ class FakeKube:
         return copy.deepcopy(self._store(_place(body), {**before, "status": json.loads(json.dumps(body["status"]))}))
 
     async def set_finalizers(self, kind: Kind, current: Mapping[str, Any], finalizers: Sequence[str]) -> dict[str, Any]:
-        meta = current["metadata"]
-        self._write("finalize", {**current, "kind": kind.name})
-        place = (kind.name, meta["namespace"], meta["name"])
-        before = self.objects.get(place)
-        if before is None:
-            raise NotFound(f"{meta['name']} not found")
-        if before["metadata"]["resourceVersion"] != meta["resourceVersion"]:
-            raise Conflict("the server rejected our request due to an error in our request")
-        after = {**before, "metadata": {**before["metadata"], "finalizers": [*finalizers]}}
-        return copy.deepcopy(self._store(place, after))
+        return self._patch("finalize", kind, current, {"/metadata/finalizers": [*finalizers]})
 
     async def set_fields(self, kind: Kind, current: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+        return self._patch("patch", kind, current, fields)
+
+    def _patch(self, verb: str, kind: Kind, current: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
         meta = current["metadata"]
-        self._write("patch", {**current, "kind": kind.name})
+        self._write(verb, {**current, "kind": kind.name})
         place = (kind.name, meta["namespace"], meta["name"])
         before = self.objects.get(place)
         if before is None:

@@ -59,6 +59,8 @@ async def test_passes_that_hang_slow_the_others_down_and_stop_none(monkeypatch):
     async with asyncio.timeout(30):
         while len(done) < AT_ONCE:
             await asyncio.sleep(0.005)
+    assert sorted(done) == sorted(keys(4 * AT_ONCE)[3 * AT_ONCE :])
+    assert work.waiting == 3 * AT_ONCE, "one that hangs was taken for done"
     await work.stop()
 
 
