@@ -273,7 +273,7 @@ class Engine:
 
     def _way_down(self, wired: Wired) -> Drain:
         async def hand_over() -> int:
-            self._open_left = len(wired.trades)  # until the ledger says how many there are, if it ever does
+            self._open_left = wired.trades.perhaps_open  # until the ledger says how many there are, if it ever does
             # Workers and upkeep first: they could begin to follow a trade that nobody would stop any more, and they write
             # under the shards' epochs, which is refused once these are free.
             for task in self._tasks:

@@ -157,7 +157,7 @@ class Pipeline:
             return self._refuse(signal, "Known", "this signal had its intent already")
 
         crashpoint.reached("claim:before")
-        with timed(_log, "claim", intent=intent.id):
+        with timed(_log, "claim", intent=intent.id), self._trades.claiming(intent.id):
             claim = await self._ledger.claim(
                 intent, ownership=ownership, limits=self._limits(intent)
             )  # bot-wide limits

@@ -7,7 +7,8 @@ A fresh intent and one found open after a crash are followed by the same driver;
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import structlog
 
@@ -18,7 +19,7 @@ from tradingbot_engine.domain.events import SignalSettled
 from tradingbot_engine.domain.intents import IntentRecord, IntentState
 from tradingbot_engine.domain.signals import Purpose
 from tradingbot_engine.domain.units import IntentId
-from tradingbot_engine.errors import FatalError, Fenced
+from tradingbot_engine.errors import FatalError, Fenced, LedgerUnavailable
 from tradingbot_engine.execution.sizing import SHORT
 from tradingbot_engine.execution.trade import TradeDriver
 from tradingbot_engine.ledger.port import Ownership
@@ -53,12 +54,33 @@ class Trades:
         """When each was decided, on the monotonic clock: the wall clock may be set while it is followed."""
         self._unresolved: set[IntentId] = set()
         self._strays: set[IntentId] = set()
+        self._claiming: set[IntentId] = set()
+        self._unanswered: set[IntentId] = set()
+        """Claims that ended without an answer: the ledger may have carried them out, or may yet."""
+        self._unanswered_before: set[IntentId] = set()
         self._faulty: set[IntentId] = set()
         """Trades whose task ended by a fault: the next start resolves them."""
         self._stepped = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._tasks)
+
+    @property
+    def perhaps_open(self) -> int:
+        """How many intents are open in the ledger at most, as far as this can be known without asking it."""
+        return len(self._tasks.keys() | self._claiming | self._unanswered | self._faulty)
+
+    @contextmanager
+    def claiming(self, intent_id: IntentId) -> Iterator[None]:
+        """Around a claim: until it is answered, the ledger may hold an open intent that no task follows."""
+        self._claiming.add(intent_id)
+        try:
+            yield
+        except LedgerUnavailable:
+            self._unanswered.add(intent_id)
+            raise
+        finally:
+            self._claiming.discard(intent_id)
 
     def oldest_ms(self) -> int:
         """Return how long ago the oldest trade in flight was decided; 0 without any."""
@@ -112,6 +134,8 @@ class Trades:
             _log.warning("following an intent whose claim went unanswered", intent=intent_id, state=record.state.value)
             self.follow(record, owned[record.shard])
         self._strays = set(strays)
+        self._unanswered -= self._unanswered_before  # seen twice since: followed by now, or never carried out
+        self._unanswered_before = set(self._unanswered)
 
     def stepped(self, record: IntentRecord) -> None:
         """Called by the driver after each step that was committed."""
