@@ -128,7 +128,7 @@ def main() -> None:
         lines.append(measured(name, value, unit, better, baseline, goal))
         print(json.dumps(lines[-1]), flush=True)
 
-    sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "hack" / "cluster")]
+    sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "hack"), str(HERE.parents[1] / "hack" / "cluster")]
     broken: list[str] = []
     for name, path in benches.items():
         if name in chosen:
