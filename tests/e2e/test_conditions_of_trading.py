@@ -102,12 +102,12 @@ def test_one_node_alone_vouches_for_the_ledger(trading: Bot, story: Story, break
 
 def test_a_database_that_answers_before_it_is_safe(on_postgres: Bot, story: Story) -> None:
     """An engine does not start on it: what it is told is done might be gone after a crash of the database."""
-    story.breaks("synchronous_commit off, and the engine's pod deleted")
-    _tell_database(on_postgres.kube, "ALTER SYSTEM SET synchronous_commit = off")
+    story.breaks("fsync off, and the engine's pod deleted")
+    _tell_database(on_postgres.kube, "ALTER SYSTEM SET fsync = off")
     on_postgres.kube.run("delete", "pod", on_postgres.pod()["metadata"]["name"])
-    way_in(on_postgres, story, "Trading", "False", "LedgerNotDurable", says="synchronous_commit")
+    way_in(on_postgres, story, "Trading", "False", "LedgerNotDurable", says="fsync")
     assert on_postgres.engine()["phase"] == "STARTING", "it trades on a database that may forget"
-    _tell_database(on_postgres.kube, "ALTER SYSTEM RESET synchronous_commit")
+    _tell_database(on_postgres.kube, "ALTER SYSTEM RESET fsync")
     on_postgres.kube.run("delete", "pod", on_postgres.pod()["metadata"]["name"])
     way_out(on_postgres, story, "LedgerNotDurable")
 
@@ -122,7 +122,7 @@ def test_two_bots_on_one_ledger(on_postgres: Bot, story: Story) -> None:
     before = on_postgres.fills()
     assert on_postgres.wait_fills(before) > before
     assert second.engine()["phase"] == "STARTING"
-    assert on_postgres.condition("Trading")[0] == "True"
+    on_postgres.wait_condition("Trading", "True")
     kube.run("delete", "tradingbot", "second", "--wait=false")
     wait_for("the second is gone", lambda: not kube.exists("tradingbot", "second"))
     before = on_postgres.fills()
