@@ -97,9 +97,10 @@ e2e: cluster-build  ## Bots on a real cluster: builds images, starts a kind clus
 cluster-test: cluster-build  ## Test hack/cluster itself: clusters come, break, heal and leave nothing behind
 	TRADINGBOT_KUBERNETES=all $(BIN)/pytest tests/cluster tests/integration/test_operator_api_server.py -m "kubernetes and slow" $(ARGS)
 
-e2e-argo: $(READY)  ## A real Argo CD syncs the charts and a bot from Git, heals, rolls back and prunes, on a real API server; does all its set-up
+e2e-argo: cluster-build  ## A real Argo CD syncs the charts and bots from Git, heals, rolls back and prunes, on a real cluster; does all its set-up
 	@hack/system-packages argo
 	@$(BIN)/python hack/cluster build kubebox helm argocd
+	@$(MAKE) --no-print-directory images TARGETS="engine operator"
 	$(BIN)/pytest tests/argo -m "slow or not slow" $(ARGS)
 
 agreement: $(READY) cluster-packages  ## Compare models and CRD on thousands of random specs, on a real API server (SPECS=…)

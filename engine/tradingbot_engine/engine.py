@@ -20,7 +20,7 @@ from tradingbot_engine.app import Wired, assemble
 from tradingbot_engine.clock import Clock
 from tradingbot_engine.comparison import Comparison
 from tradingbot_engine.drain import LEAVE_S, Drain, Duties
-from tradingbot_engine.errors import EngineError, FatalError, TemporaryError
+from tradingbot_engine.errors import EngineError, FatalError, LedgerOfAnother, TemporaryError
 from tradingbot_engine.gauges import Gauges
 from tradingbot_engine.lifecycle import RESOLVING, Lifecycle, Phase
 from tradingbot_engine.live import Live
@@ -46,7 +46,8 @@ class Engine:
     Implements what the admin port may ask (`api.server.Control`).
 
     With `settle` it trades nothing: it follows what is open in the ledger to its end, and ends. With `close_out_by` it sells
-    all that is held, for whom that says, and ends when nothing is left.
+    all that is held, for whom that says, and ends when nothing is left. With `if_ours` a ledger that belongs to another bot means
+    that there is nothing to do.
     """
 
     def __init__(
@@ -57,8 +58,10 @@ class Engine:
         parent_pid: int | None = None,
         settle: bool = False,
         close_out_by: str | None = None,
+        if_ours: bool = False,
     ) -> None:
-        self._close_out_by = close_out_by
+        self._close_out_by, self._if_ours = close_out_by, if_ours
+        self._not_ours = False
         self._settings, self._clock, self._parent_pid, self._settle = settings, clock, parent_pid, settle
         self._lifecycle = Lifecycle(clock=clock)
         self._preconditions = Preconditions(lifecycle=self._lifecycle, clock=clock)
@@ -165,9 +168,7 @@ class Engine:
             clock=self._clock,
             alone_after_s=self._settings.rpc.one_node_after_s,
         )
-        wired = await self._preconditions.met(
-            lambda: assemble(outside, self._settings, self._lifecycle, self._metrics, comparison)
-        )
+        wired = await self._preconditions.met(lambda: self._assembled(outside, comparison))
         if wired is None:
             return
         self._wired = wired
@@ -194,9 +195,25 @@ class Engine:
             await wired.closing.done.wait()
             self._lifecycle.request_drain("closed out")
 
+    async def _assembled(self, outside: Outside, comparison: Comparison) -> Wired | None:
+        """Put the engine together; None if the ledger is another bot's and that was to be expected."""
+        try:
+            return await assemble(outside, self._settings, self._lifecycle, self._metrics, comparison)
+        except LedgerOfAnother as error:
+            if not self._if_ours:
+                raise
+            _log.info("nothing of this bot is in the ledger", why=str(error))
+            self._not_ours = True
+            self._lifecycle.request_drain("the ledger is another bot's")
+            return None
+
     def _closed_out(self) -> bool:
         """Whether nothing is held any more, if that is what this process is for; one that never got as far does not know."""
-        return self._close_out_by is None or (self._wired is not None and self._wired.closing.done.is_set())
+        return (
+            self._close_out_by is None
+            or self._not_ours
+            or (self._wired is not None and self._wired.closing.done.is_set())
+        )
 
     async def _settle_all(self, wired: Wired) -> None:
         """Follow what is open until nothing is; make no attempt, take no signal."""
@@ -264,7 +281,7 @@ class Engine:
             self._open_left = self._open_left if left is None else left
         else:
             self._lifecycle.enter(Phase.DRAINING)
-            if self._lifecycle.fatal is None:
+            if self._lifecycle.fatal is None and not self._not_ours:
                 left = await open_in_ledger(self._settings.ledger)
                 self._open_left, self._unknown_left = left or 0, left is None
         _log.info("drained", open_intents=None if self._unknown_left else self._open_left)

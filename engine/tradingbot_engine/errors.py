@@ -88,6 +88,10 @@ class LedgerInUse(FatalError):
     reason = "LedgerInUse"
 
 
+class LedgerOfAnother(LedgerInUse):
+    """The ledger belongs to another bot: nothing of this one is in it, nor ever was."""
+
+
 class LedgerNotDurable(FatalError):
     """The ledger may forget a commit (asynchronous standby, relaxed fsync): refused for Live."""
 

@@ -14,8 +14,8 @@ from functools import partial
 from typing import Any
 
 from tradingbot_operator.desired.names import close_out_by
+from tradingbot_operator.desired.settle_job import command_of
 from tradingbot_operator.engines import PATIENCE_S
-from tradingbot_operator.kube.gateway import Object
 from tradingbot_operator.kube.kinds import SECRET
 from tradingbot_operator.observed import Child, Observed, Pod
 from tradingbot_operator.steps import (
@@ -167,23 +167,23 @@ def _end_engines(observed: Observed, why: str) -> Iterator[Step]:
 
 def _other_job(observed: Observed, wanted: Wanted) -> Child | None:
     """Return the settle Job if it runs another command than the one that is wanted: it sells, or does not, as it was told."""
-    for body in wanted.settle():
+    for body in wanted.settle(_unborn(observed)):
         there = observed.children.get(id_of(body))
-        if body["kind"] == "Job" and there is not None and _command(there.body) != _command(body):
+        if body["kind"] == "Job" and there is not None and command_of(there.body) != command_of(body):
             return there
     return None
 
 
-def _command(job: Object) -> list[str]:
-    found: list[str] = job["spec"]["template"]["spec"]["containers"][0].get("command") or []
-    return found
+def _unborn(observed: Observed) -> bool:
+    """Whether no engine of the bot ever had a ledger: it says its botId as soon as it has, and that is kept in the status."""
+    return not observed.status.get("botId") and not any(said.status.get("botId") for said in observed.said.values())
 
 
 def _settle(observed: Observed, wanted: Wanted, *, sale: bool) -> Iterator[Step]:
     for body in wanted.localnet:
         if id_of(body) not in observed.localnet:
             yield Apply(body, "the trades to settle are on it")
-    for body in wanted.settle():
+    for body in wanted.settle(_unborn(observed)):
         if body["kind"] == "Secret":
             if body["metadata"]["name"] not in observed.secrets:
                 yield Make(body["metadata"]["name"], partial(dict, body), "for the Job that settles")
@@ -210,7 +210,7 @@ def _let_go(observed: Observed, wanted: Wanted | Invalid, why: str) -> Iterator[
     for child in observed.children.values():
         if is_settle(child) and not child.deleting:
             yield Prune.of(child, done)
-    for body in wanted.settle() if isinstance(wanted, Wanted) else ():
+    for body in wanted.settle(_unborn(observed)) if isinstance(wanted, Wanted) else ():
         name = body["metadata"]["name"]
         if body["kind"] == "Secret" and name in observed.secrets:
             yield Prune(SECRET, name, observed.secrets[name], done)

@@ -118,7 +118,7 @@ class Wanted:
         objects: In the order in which to apply them; the Deployment is the last.
         localnet: Objects of the localnet that it trades on, if any.
         secrets: What makes each Secret that is made once, by its name.
-        settle: Makes the objects of the Job that settles what a deletion left open.
+        settle: Makes the objects of the Job that settles what a deletion left open; told whether the bot never had a ledger.
         live: What may change without a restart.
         policy: Drain, ClosePositions or Orphan.
         notes: What the manifest asks for and does not get (yet).
@@ -128,7 +128,7 @@ class Wanted:
     objects: tuple[Object, ...]
     localnet: tuple[Object, ...] = ()
     secrets: Mapping[str, Callable[[], Object]] = field(default_factory=dict)
-    settle: Callable[[], tuple[Object, ...]] = tuple
+    settle: Callable[[bool], tuple[Object, ...]] = lambda unborn: ()
     live: Live = field(default_factory=lambda: Live(0, False, {}))
     policy: str = "Drain"
     notes: tuple[str, ...] = ()

@@ -155,7 +155,7 @@ def objects_of(name: str) -> dict[str, dict[str, Any]]:
     sound = a_bot(name)
     wanted = Wants(context=CONTEXT, catalogue=catalogue()).wanted(sound, [sound])
     made = [make() for make in wanted.secrets.values()]
-    found = [*wanted.localnet, *wanted.settle(), *wanted.objects, *made]
+    found = [*wanted.localnet, *wanted.settle(False), *wanted.objects, *made]
     involved = {"kind": "TradingBot", "name": name, "namespace": HERE}
     event = {
         "apiVersion": "v1",

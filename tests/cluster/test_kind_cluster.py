@@ -278,11 +278,12 @@ def test_logs_of_nodes_services_and_pods_are_collected(pods: Cluster, tmp_path: 
 
 
 def test_nothing_of_the_machine_was_changed_while_the_cluster_ran(pods: Cluster) -> None:
-    """systemd and the kubelet write settings of the whole machine; here they write files of their own."""
+    """systemd and the kubelet write settings of the whole machine; here they write files of their own. We raise two limits, no more."""
     if not pods.running().private:
         pytest.skip("the nodes run in this machine's own engine")
     record = json.loads((HERE.root / "sysctls.json").read_text())
-    assert sysctls.read() == record
+    allowed = {name: str(max(least, int(record[name]))) for name, least in sysctls.LEAST.items() if name in record}
+    assert sysctls.read() == record | allowed
 
 
 # --- Coming and going

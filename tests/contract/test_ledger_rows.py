@@ -35,7 +35,7 @@ from tradingbot_engine.core.risk.tiers import apply_flow
 from tradingbot_engine.domain.events import Bar
 from tradingbot_engine.domain.intents import IntentState as S
 from tradingbot_engine.domain.portfolio import RiskState, Tier
-from tradingbot_engine.errors import LedgerInUse, LedgerUnavailable, PermanentError, WrongGenesis
+from tradingbot_engine.errors import LedgerInUse, LedgerOfAnother, LedgerUnavailable, PermanentError, WrongGenesis
 from tradingbot_engine.ledger.base import ProgramLedger
 from tradingbot_engine.ledger.invariants import violations
 from tradingbot_engine.ledger.port import ClaimOutcome, Ledger, ShardRow
@@ -73,7 +73,7 @@ async def test_a_bot_is_made_once_and_found_again(place: Place) -> None:
     ("change", "error"),
     [
         ({"wallet": "another"}, LedgerInUse),
-        ({"name": "default/second"}, LedgerInUse),
+        ({"name": "default/second"}, LedgerOfAnother),
         ({"cluster_id": "elsewhere"}, LedgerInUse),
         ({"genesis_hash": "mainnet"}, WrongGenesis),
     ],
@@ -82,8 +82,9 @@ async def test_a_ledger_of_another_bot_wallet_cluster_or_chain_is_refused(
     ledger: Ledger, change: dict[str, str], error: type[Exception]
 ) -> None:
     """Two bots on one ledger, or one on the wrong chain, would trade with each other's money."""
-    with pytest.raises(error):
+    with pytest.raises(error) as refused:
         await ledger.adopt_bot(a_bot(**change), risk=a_risk())
+    assert type(refused.value) is error
     assert await ledger.bot() == a_bot()
 
 

@@ -26,11 +26,13 @@ pytestmark = pytest.mark.timeout(600)  # processes start one after another; on a
 
 
 @asynccontextmanager
-async def command(name: str, folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def command(
+    name: str, folder: Path, *options: str, settings: str = "engine.json"
+) -> AsyncIterator[asyncio.subprocess.Process]:
     (folder / "port").unlink(missing_ok=True)
     with (folder / f"{name}.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tradingbot_engine", name, "--config", str(folder / "engine.json")),
+            *(sys.executable, "-m", "tradingbot_engine", name, "--config", str(folder / settings), *options),
             stdout=log,
             stderr=log,
         )
@@ -115,7 +117,18 @@ async def test_a_pod_is_funded_and_told_the_clock_and_what_it_left_open_is_settl
         left, made = in_state(tmp_path, *OPEN), attempts(tmp_path)
         assert left >= 1
 
-        async with command("settle", tmp_path) as settling:
+        # Another bot that was given this ledger has nothing in it, whatever is open there; it must be known to have had no other.
+        (tmp_path / "another.json").write_text(json.dumps({**settings, "bot": settings["bot"] | {"name": "another"}}))
+        async with command("settle", tmp_path, settings="another.json") as refused:
+            told = await until(tmp_path, lambda s: s["reasons"])
+            assert [reason["type"] for reason in told["reasons"]] == ["LedgerInUse"]
+            refused.send_signal(signal.SIGTERM)
+            assert await ended(refused) == 1
+        async with command("settle", tmp_path, "--if-ours", settings="another.json") as settling:
+            assert await ended(settling) == 0
+        assert (in_state(tmp_path, *OPEN), attempts(tmp_path)) == (left, made)
+
+        async with command("settle", tmp_path, "--if-ours") as settling:
             await until(tmp_path, lambda s: s["phase"] == "DRAINING" and s["inFlight"] >= 1)
             await asyncio.sleep(2)
             assert settling.returncode is None

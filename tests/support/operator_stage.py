@@ -172,7 +172,9 @@ class Stage:
         return {kind for kind, _, _ in self.kube.objects}
 
     # --- what Kubernetes does
-    def pod(self, name: str = "bonk-engine-1", *, host: str = "10.0.0.1", **status: Any) -> dict[str, Any]:
+    def pod(
+        self, name: str = "bonk-engine-1", *, host: str = "10.0.0.1", component: str = "engine", **status: Any
+    ) -> dict[str, Any]:
         """Make a pod of the bot, or change its status."""
         running = {"name": "engine", "restartCount": 0, "state": {"running": {}}}
         status = {
@@ -184,7 +186,7 @@ class Stage:
         labels = {
             "app.kubernetes.io/managed-by": "tradingbot-operator",
             "tradingbot.dev/bot": "bonk",
-            "app.kubernetes.io/component": "engine",
+            "app.kubernetes.io/component": component,
         }
         return self.kube.put(
             {

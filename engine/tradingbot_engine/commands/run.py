@@ -31,7 +31,12 @@ def run(path: Path, parent_pid: int | None) -> None:
 
 
 def work(
-    path: Path, *, parent_pid: int | None = None, settle: bool = False, close_out_by: str | None = None
+    path: Path,
+    *,
+    parent_pid: int | None = None,
+    settle: bool = False,
+    close_out_by: str | None = None,
+    if_ours: bool = False,
 ) -> NoReturn:
     """Run an engine with the settings of a file, and end the process with its exit code; see `Engine`."""
     try:
@@ -43,7 +48,12 @@ def work(
     import uvloop  # here, so that other commands start without it
 
     engine = Engine(
-        settings=settings, clock=SystemClock(), parent_pid=parent_pid, settle=settle, close_out_by=close_out_by
+        settings=settings,
+        clock=SystemClock(),
+        parent_pid=parent_pid,
+        settle=settle,
+        close_out_by=close_out_by,
+        if_ours=if_ours,
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = runner.run(engine.run())

@@ -15,7 +15,10 @@ from tradingbot_engine.commands.run import work
 @click.option(
     "--by", default="settle --sell", show_default=True, help="With --sell: who wants it, in words; kept in the ledger."
 )
-def settle(path: Path, sell: bool, by: str) -> None:
+@click.option(
+    "--if-ours", is_flag=True, help="Of a ledger that belongs to another bot say that nothing is open, and end."
+)
+def settle(path: Path, sell: bool, by: str, if_ours: bool) -> None:
     """
     Resolve every open trade of the ledger: resend what was signed, prove what became of it, and end; sign nothing new.
 
@@ -26,7 +29,10 @@ def settle(path: Path, sell: bool, by: str) -> None:
     more until `close-out --undo` says so. Then every position is sold by exits of the highest urgency, and what cannot be
     sold now (no route, no money for fees, no node) is tried again until it can.
 
+    --if-ours is for a bot that is known to have had no ledger yet. Any other may have traded in one that it is only not given any
+    more: what is open there is then not to be seen, and a ledger of another bot ends nothing.
+
     Exit codes: 0 nothing is open (with --sell: nor held), 1 failed, 2 bad settings, 3 told to stop with trades still open
     in the ledger (with --sell: or positions held).
     """
-    work(path, settle=not sell, close_out_by=by if sell else None)
+    work(path, settle=not sell, close_out_by=by if sell else None, if_ours=if_ours)

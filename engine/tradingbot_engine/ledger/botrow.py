@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tradingbot_engine.domain.portfolio import RiskState
 from tradingbot_engine.domain.units import SOL_MINT, Lamports, QuoteUnits, Slot, UnixMs
-from tradingbot_engine.errors import LedgerInUse, LedgerUnavailable, WrongGenesis
+from tradingbot_engine.errors import LedgerInUse, LedgerOfAnother, LedgerUnavailable, WrongGenesis
 from tradingbot_engine.ledger.port import BotRecord
 from tradingbot_engine.ledger.program import LOCK, Program, each, execute, one
 from tradingbot_engine.ledger.riskrow import update_risk
@@ -35,8 +35,9 @@ def adopt_bot(wanted: BotRecord, *, risk: RiskState, force: bool) -> Program[Bot
     known = bot_of(row)
     if known.genesis_hash != wanted.genesis_hash:
         raise WrongGenesis(f"this ledger's bot trades on chain {known.genesis_hash}, not on {wanted.genesis_hash}")
+    if known.name != wanted.name:
+        raise LedgerOfAnother(f"this ledger belongs to bot {known.name}, not to {wanted.name}; use another ledger")
     for what, held, asked in (
-        ("bot", known.name, wanted.name),
         ("wallet", known.wallet, wanted.wallet),
         ("quote currency", known.quote_mint, wanted.quote_mint),
         ("number of shards", known.shards, wanted.shards),

@@ -126,6 +126,7 @@ def keep(keeping: Keeping) -> None:
     (folder / "keeper.json").write_text(json.dumps(asdict(me)))
     with locked(keeping.places.root / "sysctls.lock"):
         sysctls.note(keeping.places.root / "sysctls.json")
+        sysctls.allow()
     holder = _start_sandbox(keeping, folder)
     os.close(keeping.listening)
     reason = _wait_for_end(keeping, holder, wake)

@@ -1,5 +1,6 @@
 """The Job that settles what a deletion left open, or sells what the bot held as well, with settings and token of its own: the bot's may be gone already."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from tradingbot_operator.desired.bot import Bot, Context
@@ -12,12 +13,13 @@ from tradingbot_operator.desired.network_policy import network_policy
 from tradingbot_operator.desired.token_secret import opaque
 
 COMPONENT = "settle"
+IF_OURS = "--if-ours"
 BACKOFF_LIMIT = 100
 """Failures of the pod; what is open stays open until somebody settles it."""
 
 
 def settle_objects(
-    bot: Bot, *, context: Context, token: str, localnet: Localnet | None = None
+    bot: Bot, *, context: Context, token: str, localnet: Localnet | None = None, unborn: bool = False
 ) -> tuple[dict[str, Any], ...]:
     """
     Return NetworkPolicy, ConfigMap, Secret, ServiceAccount and Job in the order in which to apply them.
@@ -29,6 +31,7 @@ def settle_objects(
         context: What the operator knows.
         token: Token of the Job's admin port, made by the caller.
         localnet: The localnet that the bot shares.
+        unborn: Whether it is known that the bot never had a ledger: one that belongs to another bot keeps it no longer.
     """
     name = Names(bot.name).settle
     secret = opaque(_metadata(name, bot, context), {TOKEN_KEY: token})
@@ -43,11 +46,17 @@ def settle_objects(
     policy = network_policy(bot, context=context, localnet=localnet)
     policy["metadata"] = _metadata(name, bot, context)
     policy["spec"]["podSelector"] = {"matchLabels": {BOT_LABEL: bot.name, "app.kubernetes.io/component": COMPONENT}}
-    return (policy, settings, secret, account, _job(name, bot, context))
+    return (policy, settings, secret, account, _job(name, bot, context, unborn=unborn))
 
 
-def _job(name: str, bot: Bot, context: Context) -> dict[str, Any]:
-    command = ["settle", "--config", CONFIG]
+def command_of(job: Mapping[str, Any]) -> list[str]:
+    """Return what a Job of ours does, apart from how it ends."""
+    found = job["spec"]["template"]["spec"]["containers"][0].get("command") or []
+    return [word for word in found if word != IF_OURS]
+
+
+def _job(name: str, bot: Bot, context: Context, *, unborn: bool) -> dict[str, Any]:
+    command = ["settle", "--config", CONFIG, *([IF_OURS] if unborn else [])]
     if bot.spec.deletion_policy == "ClosePositions":
         command += ["--sell", "--by", close_out_by(bot.namespace, bot.name, bot.uid)]
     container = engine_container(bot, context=context, command=command)

@@ -156,8 +156,9 @@ class Wants:
         found: dict[str, Any] = orjson.loads(known[1])
         return found
 
-    def _settle(self, bot: Bot, localnet: Localnet | None) -> tuple[Object, ...]:
-        objects = settle_objects(bot, context=self._context, token=secrets.token_urlsafe(32), localnet=localnet)
+    def _settle(self, bot: Bot, localnet: Localnet | None, unborn: bool) -> tuple[Object, ...]:
+        token = secrets.token_urlsafe(32)
+        objects = settle_objects(bot, context=self._context, token=token, localnet=localnet, unborn=unborn)
         return tuple(body if body["kind"] == "Secret" else stamped(body) for body in objects)
 
     def _token_secret(self, bot: Bot) -> Object:

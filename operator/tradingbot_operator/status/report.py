@@ -168,14 +168,14 @@ def _with_progress(observed: Observed, wait: Wait) -> str:
         for pod in observed.pods
         if pod.uid in observed.said and (status := observed.said[pod.uid].status)
     ]
-    if wait.reason == "ClosingPositions":
+    if wait.reason in ("ClosingPositions", "Settling"):
         for pod in observed.pods:
-            open_trades.extend(_selling(observed, pod))
+            open_trades.extend(_held_up(observed, pod))
     return "; ".join([wait.why, *open_trades])[: MESSAGE_CHARS - len(WAY_OUT)] + WAY_OUT
 
 
-def _selling(observed: Observed, pod: Pod) -> Iterable[str]:
-    """Yield how far an engine is with selling everything, and what holds it up."""
+def _held_up(observed: Observed, pod: Pod) -> Iterable[str]:
+    """Yield how far an engine is with selling everything, if it is to, and what holds it up."""
     said, closing = observed.said.get(pod.uid), closing_of(observed, pod)
     if isinstance(closing.get("positionsLeft"), int):
         yield f"{pod.name}: {closing['positionsLeft']} positions left"

@@ -36,6 +36,23 @@ def test_a_second_cluster_does_not_take_the_firsts_changes_for_the_machines_own(
     assert sysctls.restore(record, sys) == []
 
 
+def test_limits_that_several_clusters_need_are_raised_and_put_back(tmp_path: Path) -> None:
+    """One that is high enough stays, and one that this kernel has not is no error."""
+    sys = a_kernel(tmp_path / "sys")
+    few, many = sys / "fs/inotify/max_user_instances", sys / "fs/inotify/max_user_watches"
+    few.parent.mkdir()
+    few.write_text("128\n")
+    many.write_text("1000000\n")
+    record = tmp_path / "record.json"
+    sysctls.note(record, sys)
+    sysctls.allow(sys)
+    assert (few.read_text(), many.read_text()) == ("1024", "1000000\n")
+    assert sysctls.restore(record, sys) == ["fs/inotify/max_user_instances"]
+    assert few.read_text() == "128"
+    many.unlink()
+    sysctls.allow(sys)
+
+
 def test_groups_of_one_cluster_go_and_those_of_others_stay(tmp_path: Path) -> None:
     """Under version 1 in every hierarchy, each from the deepest up."""
     for hierarchy in ("cpu", "memory"):

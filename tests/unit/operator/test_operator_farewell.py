@@ -87,6 +87,28 @@ async def test_a_bot_of_whose_engine_nothing_was_heard_is_settled(stage):
     assert ("Job", "trading", "bonk-settle") in stage.kube.objects
 
 
+@pytest.mark.parametrize("known", [True, False])
+async def test_only_a_bot_that_never_had_a_ledger_may_go_for_finding_anothers(stage, known):
+    """A bot that traded may have been given another ledger since: what it left open in its own is then not to be seen."""
+    stage.apply()
+    await stage.turn(2)
+    pod = stage.pod()
+    stage.rolled_out()
+    stage.says(pod, **({"phase": "STARTING", "trading": False, "botId": None} if not known else {}))
+    await stage.turn(2)
+    assert bool(stage.bot["status"].get("botId")) is known
+    stage.kube.remove("TradingBot", "trading", "bonk")
+    ended(stage, pod)
+    await stage.turn(3)
+    job = stage.kube.objects["Job", "trading", "bonk-settle"]
+    words = job["spec"]["template"]["spec"]["containers"][0]["command"]
+    assert ("--if-ours" in words) is not known
+    if not known:  # the Job makes a ledger after all: it goes on, and is not replaced
+        stage.bot["status"]["botId"] = "B1"
+        await stage.turn(2)
+        assert stage.kube.objects["Job", "trading", "bonk-settle"]["metadata"]["uid"] == job["metadata"]["uid"]
+
+
 async def test_the_settled_bot_goes_and_leaves_nothing_of_the_job(stage):
     """ConfigMap, Secret, account, policy and Job have no owner to go with."""
     pod = await dying(stage)
@@ -99,6 +121,20 @@ async def test_the_settled_bot_goes_and_leaves_nothing_of_the_job(stage):
     assert not alive(stage)
     assert not [place for place in stage.kube.objects if place[2] == "bonk-settle"]
     assert "PersistentVolumeClaim" in stage.kinds()
+
+
+async def test_what_holds_the_job_up_is_told(stage):
+    """Else nobody knows that it waits for a person, or why."""
+    pod = await dying(stage)
+    stage.says(pod, phase="STOPPED", trading=False, openIntents=2)
+    ended(stage, pod)
+    await stage.turn(2)
+    job = stage.pod(name="bonk-settle-x", component="settle")
+    reason = {"type": "LedgerInUse", "message": "this ledger belongs to bot trading/other, not to trading/bonk"}
+    stage.says(job, phase="STARTING", trading=False, openIntents=None, reasons=[reason])
+    await stage.turn()
+    assert stage.reason("Drained") == "Settling"
+    assert f"LedgerInUse: {reason['message']}" in stage.condition("Drained")["message"]
 
 
 async def test_a_job_that_gave_up_keeps_the_bot_and_is_told(stage):
