@@ -46,6 +46,15 @@ print(urllib.request.urlopen(request, timeout=10).read().decode())
 """
 
 
+COUNT = """\
+import sqlite3, sys
+db = sqlite3.connect("file:/var/lib/tradingbot/ledger.db?mode=ro", uri=True)
+print(db.execute("SELECT count(*) FROM " + sys.argv[1]).fetchone()[0])
+"""
+ENTRIES, HELD = "intents WHERE purpose = 'ENTRY'", "positions WHERE state != 'CLOSED'"
+"""Rows of the ledger to count."""
+
+
 def manifest(name: str = "first-bot", **spec: Any) -> Json:
     """Return the sample bot, with parts of its spec replaced; None leaves a part out."""
     found: Json = copy.deepcopy(yaml.safe_load(SAMPLE.read_text()))
@@ -125,6 +134,16 @@ class Bot:
             lambda: found if (found := self.fills()) > more_than else None,
             within_s=within_s,
         )
+
+    def counted(self, rows: str) -> int:
+        """Count rows of the SQLite ledger, beside the engine that writes it."""
+        return int(self.kube.python(f"deploy/{self.engine_name}", COUNT, rows, container="engine"))
+
+    def buys_nothing(self, *, for_s: float) -> None:
+        """Look for a while, in which it would buy several times, whether an entry is claimed."""
+        before = self.counted(ENTRIES)
+        time.sleep(for_s)
+        assert self.counted(ENTRIES) == before, "it bought"
 
     def wait_in_flight(self, *, within_s: float = HANGS_AFTER_S) -> int:
         """Return, as soon as an attempt is in flight, how many are: the middle of a trade."""

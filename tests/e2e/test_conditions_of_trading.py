@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-import time
-
 from e2e import database
-from e2e.bot import Bot, manifest
+from e2e.bot import HELD, Bot, manifest
 from e2e.kube import Kube, wait_for
 from e2e.story import Story
 from e2e.ways import way_in, way_out
 from e2e.world import World
 
 CONFIG = "/etc/tradingbot/engine.json"
-ENTRIES, HELD = "intents WHERE purpose = 'ENTRY'", "positions WHERE state != 'CLOSED'"
 
 
 def by_hand(bot: Bot, *command: str) -> str:
     """Run a command of the engine in its pod, as a person would."""
     inside = ("--container=engine", "--", "tradingbot-engine", *command, "--config", CONFIG)
     return bot.kube.run("exec", f"deploy/{bot.engine_name}", *inside)
-
-
-def counted(bot: Bot, rows: str) -> int:
-    """Count rows of the SQLite ledger, beside the engine that writes it."""
-    code = (
-        "import sqlite3, sys; db = sqlite3.connect('file:/var/lib/tradingbot/ledger.db?mode=ro', uri=True); "
-        "print(db.execute('SELECT count(*) FROM ' + sys.argv[1]).fetchone()[0])"
-    )
-    return int(bot.kube.python(f"deploy/{bot.engine_name}", code, rows, container="engine"))
-
-
-def nothing_bought(bot: Bot, *, for_s: float) -> None:
-    """Look for a while, in which it would buy several times, whether an entry is claimed."""
-    before = counted(bot, ENTRIES)
-    time.sleep(for_s)
-    assert counted(bot, ENTRIES) == before, "it bought"
 
 
 def test_halted_by_drawdown_until_somebody_resets_it(trading: Bot, story: Story) -> None:
@@ -57,8 +38,8 @@ def test_sold_out_by_hand_and_let_trade_again(trading: Bot, story: Story) -> Non
     story.breaks("everything sold by hand")
     by_hand(trading, "close-out")
     way_in(trading, story, "Trading", "False", "ClosingOut", says="")
-    assert counted(trading, HELD) == 0, "something is still held"
-    nothing_bought(trading, for_s=20)
+    assert trading.counted(HELD) == 0, "something is still held"
+    trading.buys_nothing(for_s=20)
     by_hand(trading, "close-out", "--undo")
     way_out(trading, story, "ClosingOut")
     trading.wait_fills(trading.fills())
@@ -69,7 +50,7 @@ def test_money_that_is_kept_for_exits_is_not_spent(trading: Bot, story: Story) -
     story.breaks("a reserve beyond what the wallet holds")
     trading.patch(engine={"settings": {"risk.fee_reserve_lamports": 1_000_000_000_000}})
     way_in(trading, story, "Trading", "False", "WalletEmpty", says="fund the wallet")
-    nothing_bought(trading, for_s=20)
+    trading.buys_nothing(for_s=20)
     trading.patch(engine=None)
     way_out(trading, story, "WalletEmpty")
 
@@ -79,7 +60,7 @@ def test_a_chain_that_stands_still(trading: Bot, story: Story) -> None:
     story.breaks("chain halted")
     trading.fault("halt")
     way_in(trading, story, "Trading", "False", "StaleMarketData", says="no token has a fresh price")
-    nothing_bought(trading, for_s=20)
+    trading.buys_nothing(for_s=20)
     before = trading.fills()
     trading.heal()
     way_out(trading, story, "StaleMarketData")
@@ -95,7 +76,7 @@ def test_one_node_alone_vouches_for_the_ledger(trading: Bot, story: Story, break
     trading.fault("down", nodes=[0, 1])
     breakable.kill(trading.pod())
     way_in(trading, story, "Trading", "False", "OneNodeOnly", says="alone vouches")
-    nothing_bought(trading, for_s=20)
+    trading.buys_nothing(for_s=20)
     trading.heal()
     way_out(trading, story, "OneNodeOnly")
 
