@@ -91,7 +91,7 @@ cluster-down: $(READY)  ## Take the cluster away; the machine is as it was befor
 	@$(BIN)/python hack/cluster down $(ARGS)
 
 e2e: cluster-build  ## Bots on a real cluster: builds images, starts a kind cluster, ends it (E2E_CLUSTER=existing)
-	@[ "$$E2E_CLUSTER" = existing ] || $(MAKE) --no-print-directory images TARGETS="engine operator postgres"
+	@[ "$$E2E_CLUSTER" = existing ] || $(MAKE) --no-print-directory images TARGETS="engine operator postgres" ARGS=
 	$(BIN)/pytest tests/e2e -m e2e -s $(ARGS)
 
 cluster-test: cluster-build  ## Test hack/cluster itself: clusters come, break, heal and leave nothing behind
@@ -100,7 +100,7 @@ cluster-test: cluster-build  ## Test hack/cluster itself: clusters come, break, 
 e2e-argo: cluster-build  ## A real Argo CD syncs the charts and bots from Git, heals, rolls back and prunes, on a real cluster; does all its set-up
 	@hack/system-packages argo
 	@$(BIN)/python hack/cluster build kubebox helm argocd
-	@$(MAKE) --no-print-directory images TARGETS="engine operator"
+	@$(MAKE) --no-print-directory images TARGETS="engine operator" ARGS=
 	$(BIN)/pytest tests/argo -m "slow or not slow" $(ARGS)
 
 agreement: $(READY) cluster-packages  ## Compare models and CRD on thousands of random specs, on a real API server (SPECS=…)
