@@ -36,10 +36,8 @@ def line() -> Iterator[dict[str, Any]]:
 
 
 async def trades_on(bot: Stage, before: dict[str, Any], *, trades: int = 3) -> dict[str, Any]:
-    """Wait for more final trades than there were."""
-    later = await bot.until(lambda s: done(s) >= done(before) + trades)
-    assert later["trading"], later["reasons"]
-    return later
+    """Wait for more final trades than there were; on a busy machine a sound node may miss an answer, and that passes."""
+    return await bot.until(lambda s: done(s) >= done(before) + trades and s["trading"])
 
 
 @pytest.mark.parametrize("how", ILL)
@@ -53,10 +51,13 @@ async def test_with_one_of_three_nodes_ill_the_engine_trades_on_and_says_which_a
             name = f"n{n % 3}"
             await bot.fault(**fault, nodes=[n % 3])
             ill = await bot.until(
-                lambda s, name=name: not node(s, name)["healthy"] and check(s, "endpoints")[0] == "Degraded"
+                lambda s, name=name, words=words: (
+                    not node(s, name)["healthy"]
+                    and words in node(s, name)["error"]
+                    and check(s, "endpoints")[0] == "Degraded"
+                    and f"2 of 3 RPC endpoints are sound: {name}: " in check(s, "endpoints")[1]
+                )
             )
-            assert words in node(ill, name)["error"]
-            assert f"2 of 3 RPC endpoints are sound: {name}: " in check(ill, "endpoints")[1]
             await trades_on(bot, ill)
             await bot.heal()
             await bot.until(lambda s: all(e["healthy"] for e in s["rpc"]) and check(s, "endpoints")[0] == "Healthy")
