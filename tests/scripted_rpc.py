@@ -64,6 +64,10 @@ class ScriptedNode:
         return web.Response(body=orjson.dumps(body), content_type="application/json")
 
 
+UNLIMITED = 100_000.0
+"""Requests per second; a test that is not about rates waits for none, and meets no deadline of the queue when the machine stalls."""
+
+
 @asynccontextmanager
 async def serving(*nodes: ScriptedNode) -> AsyncIterator[tuple[EndpointSettings, ...]]:
     """Run the nodes on free ports of 127.0.0.1; yields their settings, named n0, n1, … in order of priority."""
@@ -79,7 +83,8 @@ async def serving(*nodes: ScriptedNode) -> AsyncIterator[tuple[EndpointSettings,
             await site.start()
             port = runner.addresses[0][1]
             node.url = f"http://127.0.0.1:{port}/sesame-key"
-            settings.append(EndpointSettings(name=f"n{index}", url=SecretStr(node.url), priority=index))
+            url = SecretStr(node.url)
+            settings.append(EndpointSettings(name=f"n{index}", url=url, priority=index, requests_per_second=UNLIMITED))
         yield tuple(settings)
     finally:
         for runner in runners:
